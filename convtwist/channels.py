@@ -1,0 +1,244 @@
+"""Who talks to whom: permutations of channels in front of a grouped convolution, and the graph they make.
+
+Book: chapter 10.  Source: the forum thread's "permuting the groups", its board of 64 x 64 channels and its
+pointer to Watts and Strogatz (Nature 393, 1998).  The thread widens the kernel to a dense one, mostly zeros,
+so that each group reads the group before it; reordering the channels does the same without the zeros::
+
+    F.conv2d(u[:, permutation("cycle", channels, groups)], weight, groups=groups)
+"""
+
+from collections.abc import Sequence
+from math import inf
+
+import torch
+from torch import Tensor
+
+__all__ = [
+    "clustering",
+    "connections",
+    "cycle",
+    "depth_to_reach_all",
+    "four_cycle",
+    "path_length",
+    "permutation",
+    "shuffle",
+    "small_world",
+]
+
+_BLOCK = 4  # groups in a meta-group, the thread's 4-cycles
+
+
+def permutation(kind: str | Sequence[int] | Tensor, channels: int, groups: int) -> Tensor:
+    """Return the order in which a grouped convolution takes its input channels, ``(channels,)`` in ``int64``.
+
+    ``kind`` is ``"cycle"``, ``"4-cycle"`` or ``"shuffle"`` (see :func:`cycle`, :func:`four_cycle`,
+    :func:`shuffle`), or the numbers 0 to ``channels - 1`` in any order, which are checked and returned.
+
+    Raises:
+        ValueError: the kind is unknown, the numbers are no permutation, or the groups do not fit.
+
+    >>> permutation("cycle", 6, 3).tolist(), permutation("shuffle", 6, 3).tolist()
+    ([4, 5, 0, 1, 2, 3], [0, 2, 4, 1, 3, 5])
+    """
+    if isinstance(kind, str):
+        if kind not in _KINDS:
+            names = ", ".join(map(repr, _KINDS))
+            raise ValueError(f"permute must be {names} or a permutation of the input channels, got {kind!r}")
+        return _KINDS[kind](channels, groups)
+    _check(channels, groups)
+    order = torch.as_tensor(kind)
+    if order.ndim != 1 or order.is_floating_point() or order.is_complex() or order.dtype == torch.bool:
+        raise ValueError(f"permute must be one row of {channels} whole numbers, got {order.dtype} "
+                         f"shaped {tuple(order.shape)}")
+    order = order.to(torch.int64)
+    if sorted(order.tolist()) != list(range(channels)):
+        raise ValueError(f"permute must hold each of 0 to {channels - 1} once, the input channels; "
+                         f"got {len(order)} numbers")
+    return order.clone()
+
+
+def cycle(channels: int, groups: int) -> Tensor:
+    """Let each group read the group before it, and the first the last: ``u.roll(channels // groups, dims=1)``.
+
+    >>> cycle(8, 4).tolist()
+    [6, 7, 0, 1, 2, 3, 4, 5]
+    """
+    return _check(channels, groups).roll(1, 0).flatten()
+
+
+def four_cycle(channels: int, groups: int) -> Tensor:
+    """Close the cycle inside every meta-group of four groups: four short rings for 16 groups.
+
+    Raises:
+        ValueError: ``groups`` is no multiple of 4.
+
+    >>> four_cycle(8, 8).tolist()
+    [3, 0, 1, 2, 7, 4, 5, 6]
+    """
+    return _meta_groups(channels, groups, '"4-cycle"').roll(1, 1).flatten()
+
+
+def shuffle(channels: int, groups: int) -> Tensor:
+    """Deal the groups out like cards, as ShuffleNet (arXiv 1707.01083) and ``nn.ChannelShuffle(groups)`` do.
+
+    >>> shuffle(8, 2).tolist()
+    [0, 4, 1, 5, 2, 6, 3, 7]
+    """
+    return _check(channels, groups).t().flatten()
+
+
+def small_world(channels: int, groups: int, *, links: int = 1) -> Tensor:
+    """Return the 4-cycles, but with ``links`` channels of every group borrowed from other meta-groups.
+
+    The first linking channel comes from the meta-group before, the second from the one before that, and so on
+    around: mostly neighbours, and a few acquaintances far away.  ``links=0`` gives :func:`four_cycle`.
+
+    Raises:
+        ValueError: fewer than 8 groups, no multiple of 4, or more links than a group has channels.
+
+    >>> small_world(16, 8).tolist()
+    [14, 7, 8, 1, 10, 3, 12, 5, 6, 15, 0, 9, 2, 11, 4, 13]
+    """
+    order = _meta_groups(channels, groups, "small_world").roll(1, 1)
+    metas, _, width = order.shape
+    if metas < 2:
+        raise ValueError(f"small_world links meta-groups of {_BLOCK} groups and needs at least {2 * _BLOCK} groups, "
+                         f'got {groups}; use "4-cycle"')
+    if not isinstance(links, int) or not 0 <= links <= width:
+        raise ValueError(f"links must be a whole number from 0 to {width}, the channels of a group; got {links!r}")
+    for link in range(links):
+        # Within one column every meta-group moves by the same number, so the order stays a permutation.
+        order[:, :, link] = order[:, :, link].roll(1 + link % (metas - 1), 0)
+    return order.flatten()
+
+
+def connections(channels: int, groups: int, permute: str | Sequence[int] | Tensor | None = None) -> Tensor:
+    """Return the thread's board, ``(channels, channels)`` in bool: does output row read input column?
+
+    It has ``channels ** 2 / groups`` cells set, one for each 3x3 kernel that the layer keeps.
+
+    >>> connections(4, 2).int().tolist()
+    [[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 1], [0, 0, 1, 1]]
+    >>> connections(4, 2, "cycle").int().tolist()
+    [[0, 0, 1, 1], [0, 0, 1, 1], [1, 1, 0, 0], [1, 1, 0, 0]]
+    """
+    group = _check(channels, groups).flatten() // (channels // groups)
+    board = torch.zeros(channels, channels, dtype=torch.bool)
+    order = torch.arange(channels) if permute is None else permutation(permute, channels, groups)
+    board[:, order] = group[:, None] == group[None, :]
+    return board
+
+
+def path_length(board: Tensor, *, directed: bool = False) -> float:
+    """Return how many links lie between two channels, averaged over all pairs; infinite if some never meet.
+
+    By default links count both ways, as in Watts and Strogatz.  With ``directed=True`` a link leads from the
+    channel that is read to the one that reads, so that the number is the layers a signal has to pass in a
+    residual stack of equal layers.
+
+    >>> path_length(connections(16, 4, "cycle"), directed=True), path_length(connections(16, 4))
+    (2.4, inf)
+    """
+    links = _links(board, directed)
+    n = len(links)
+    if n < 2:
+        raise ValueError(f"a path needs two channels, got {n}")
+    reached = torch.eye(n, dtype=torch.bool)
+    steps, total = 0, 0
+    while not reached.all():
+        nearer = reached | _product(links, reached)
+        fresh = int((nearer & ~reached).sum())
+        if not fresh:
+            return inf
+        steps += 1
+        total += steps * fresh
+        reached = nearer
+    return total / (n * (n - 1))
+
+
+def clustering(board: Tensor) -> float:
+    """Return Watts and Strogatz's C: of a channel's neighbours, the share of pairs that are neighbours too.
+
+    Links count both ways and a channel is no neighbour of itself; a channel with fewer than two neighbours
+    counts as 0; the mean is over all channels.
+
+    >>> clustering(connections(12, 3)), clustering(connections(4, 4, "cycle"))
+    (1.0, 0.0)
+    """
+    links = _links(board, directed=False).double()
+    links.fill_diagonal_(0)
+    neighbours = links.sum(1)
+    pairs = neighbours * (neighbours - 1)
+    linked = ((links @ links) * links).sum(1)
+    return float((linked / pairs.clamp(min=1)).mean())
+
+
+def depth_to_reach_all(boards: Tensor | Sequence[Tensor], *, residual: bool = True) -> int | None:
+    """Return after how many layers every channel depends on every channel of the input, or None for never.
+
+    One board is stacked on itself without end; a sequence of boards is a stack of just those layers, the first
+    board first.  With ``residual=True`` each layer also passes its input on (``u + f(u)``).
+
+    >>> depth_to_reach_all(connections(64, 16, "cycle")), depth_to_reach_all(connections(64, 16, "4-cycle"))
+    (16, None)
+    """
+    endless = isinstance(boards, Tensor)
+    stack = [_square(board) for board in ([boards] if endless else boards)]
+    if not stack:
+        raise ValueError("a stack needs at least one board")
+    if len({len(board) for board in stack}) > 1:
+        raise ValueError(f"all boards of a stack need as many channels, got {[len(board) for board in stack]}")
+    reached = torch.eye(len(stack[0]), dtype=torch.bool)
+    seen, depth = set(), 0
+    while endless or depth < len(stack):
+        deeper = _product(stack[0 if endless else depth], reached)
+        reached = deeper | reached if residual else deeper
+        depth += 1
+        if reached.all():
+            return depth
+        # An endless stack of one board is a walk through finitely many states: a state met twice is a loop.
+        state = reached.numpy().tobytes()
+        if endless and state in seen:
+            return None
+        seen.add(state)
+    return None
+
+
+def _check(channels, groups):
+    """Return the channels laid out by group, ``(groups, channels // groups)``."""
+    for name, value in (("channels", channels), ("groups", groups)):
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ValueError(f"{name} must be a whole number from 1, got {value!r}")
+    if channels % groups:
+        raise ValueError(f"{channels} channels do not split into {groups} equal groups; "
+                         "choose groups that divide the channels")
+    return torch.arange(channels).view(groups, -1)
+
+
+def _meta_groups(channels, groups, name):
+    """Return the channels laid out by meta-group and group, ``(groups // 4, 4, channels // groups)``."""
+    order = _check(channels, groups)
+    if groups % _BLOCK:
+        raise ValueError(f'{name} closes rings of {_BLOCK} groups and needs a multiple of {_BLOCK}, got {groups} '
+                         'groups; change groups or use "cycle"')
+    return order.view(-1, _BLOCK, channels // groups)
+
+
+def _square(board):
+    if not isinstance(board, Tensor) or board.ndim != 2 or board.shape[0] != board.shape[1]:
+        shape = tuple(board.shape) if isinstance(board, Tensor) else type(board).__name__
+        raise ValueError(f"a board is a square tensor with one row and one column for each channel, got {shape}")
+    return board.detach().cpu() != 0
+
+
+def _links(board, directed):
+    board = _square(board)
+    return board if directed else board | board.t()
+
+
+def _product(left, right):
+    """Multiply two boards: True where any path leads through.  Float products count paths exactly enough."""
+    return (left.float() @ right.float()) > 0
+
+
+_KINDS = {"cycle": cycle, "4-cycle": four_cycle, "shuffle": shuffle}
