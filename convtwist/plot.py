@@ -1,0 +1,265 @@
+"""Every figure of the book: one style, one width, a shared scale where pictures are compared, and alt text.
+
+The only module that imports matplotlib. Each function returns a :class:`Picture`, which a notebook shows when
+it is a cell's last line.
+"""
+
+import base64
+import io
+import textwrap
+
+import numpy as np
+import torch
+from matplotlib import colormaps
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+__all__ = ["Picture", "before_after", "curves", "feature_maps", "kernels", "numbers", "panels", "photo"]
+
+WIDTH = 7.0  # inches; at 120 dots an inch a figure fills the text column and stays legible on a phone
+DPI = 120
+SIGNED, UNSIGNED = "RdBu_r", "gray"
+_FONT = {"size": 12}
+
+
+class Picture:
+    """A figure that carries its alternative text into the notebook, the page and the screen reader.
+
+    ``figure`` is the matplotlib figure, to change or to save.
+    """
+
+    def __init__(self, figure: Figure, alt: str):
+        self.figure, self.alt = figure, alt
+
+    def save(self, path) -> None:
+        """Write the figure to a file; the ending chooses the format."""
+        self.figure.savefig(path, dpi=DPI, bbox_inches="tight")
+
+    def __repr__(self):
+        return f"Picture({self.alt!r})"
+
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        # Photographs are smaller as JPEG, drawings as PNG: store whichever it is.
+        files = {mime: self._encode(mime) for mime in ("image/png", "image/jpeg")}
+        mime = min(files, key=lambda kind: len(files[kind]))
+        data = {"text/plain": repr(self), mime: base64.b64encode(files[mime]).decode()}
+        return data, {mime: {"alt": self.alt}}
+
+    def _encode(self, mime):
+        buffer = io.BytesIO()
+        options = {"format": "png", "metadata": {"Software": None}}
+        if mime == "image/jpeg":
+            options = {"format": "jpeg", "pil_kwargs": {"quality": 88, "subsampling": 0, "optimize": True}}
+        self.figure.savefig(buffer, dpi=DPI, bbox_inches="tight", facecolor="white", **options)
+        return buffer.getvalue()
+
+
+def photo(image, *, alt: str, title: str = "") -> Picture:
+    """Show one picture: an array from ``convtwist.images`` or a tensor of 1 or 3 channels in 0..1."""
+    return panels([image], [title], alt=alt)
+
+
+def before_after(before, after, *, alt: str, titles=("before", "after"), signed: bool | None = None) -> Picture:
+    """Show the input of a layer beside its output (or several outputs, given as a list).
+
+    The outputs share one scale; it is centred on zero where a value is negative, or where ``signed`` says so.
+    """
+    after = list(after) if isinstance(after, (list, tuple)) else [after]
+    return panels([before, *after], titles, alt=alt, signed=signed, shared=range(1, len(after) + 1))
+
+
+def feature_maps(maps, *, alt: str, titles=None, signed: bool | None = None, columns: int = 2) -> Picture:
+    """Show every channel of ``(1, channels, height, width)`` or ``(channels, height, width)`` on one scale."""
+    maps = torch.as_tensor(maps).detach()
+    maps = maps[0] if maps.ndim == 4 else maps
+    if maps.ndim != 3:
+        raise ValueError(f"maps must be (channels, height, width) or a batch of one, got {tuple(maps.shape)}")
+    titles = titles or [f"channel {c}" for c in range(len(maps))]
+    return panels(list(maps), titles, alt=alt, signed=signed, shared=range(len(maps)), columns=columns)
+
+
+def panels(images, titles, *, alt: str, signed: bool | None = None, shared=(), columns: int | None = None) -> Picture:
+    """Show pictures side by side.
+
+    Args:
+        images: arrays or tensors. Three channels are a photograph; one channel is a map of numbers.
+        titles: one a picture.
+        alt: what a reader who can't see the figure should know.
+        signed: True centres the colours on zero; None does so where a value is negative.
+        shared: indices of the maps that share one scale, drawn beside them.
+        columns: how many stand in a row; by default up to three, or two if they are four.
+
+    Raises:
+        ValueError: no alt text, or not one title a picture.
+    """
+    images, titles, shared = [_pixels(image) for image in images], list(titles), list(shared)
+    if len(images) != len(titles):
+        raise ValueError(f"titles must name each of the {len(images)} pictures, got {len(titles)}")
+    columns = columns or (len(images) if len(images) <= 3 else 2 if len(images) == 4 else 3)
+    columns = min(columns, len(images))
+    rows = -(-len(images) // columns)
+    aspect = max(image.shape[0] / image.shape[1] for image in images)
+    width = WIDTH if columns > 1 else WIDTH * 0.75
+    maps = [k for k in shared if images[k].ndim == 2]
+    height = rows * (width * (0.88 if maps else 1) / columns * aspect + 0.4)
+    figure = _figure(alt, width, min(height, 11))
+    axes = figure.subplots(rows, columns, squeeze=False).flat
+    scales = _scales(images, signed, shared)
+    drawn = []
+    for axis, image, title, scale in zip(axes, images, titles, scales, strict=False):
+        cmap, norm = scale or (None, None)
+        drawn.append(axis.imshow(image, cmap=cmap, norm=norm, interpolation="nearest" if image.shape[1] < 64 else None))
+        axis.set_title(_wrap(title, columns), fontsize=_FONT["size"])
+    for axis in figure.axes:
+        axis.set_axis_off()
+    if maps:
+        low, high = scales[maps[0]][1].vmin, scales[maps[0]][1].vmax
+        below = any(images[k].min() < low for k in maps)
+        above = any(images[k].max() > high for k in maps)
+        extend = {(True, True): "both", (True, False): "min", (False, True): "max"}.get((below, above), "neither")
+        bar = figure.colorbar(drawn[maps[0]], ax=figure.axes, shrink=0.8, aspect=30, pad=0.02, extend=extend)
+        bar.ax.tick_params(labelsize=10)
+    return Picture(figure, alt)
+
+
+def numbers(grids, titles, *, alt: str, signs: str = "", highlight=None, signed: bool | None = None) -> Picture:
+    """Write small matrices out as coloured cells, side by side.
+
+    Args:
+        grids: two-dimensional tensors.
+        titles: one a grid.
+        alt: alternative text.
+        signs: one character between each two grids, such as ``"*="``.
+        highlight: for each grid None, or the ``(top, left, height, width)`` of a frame to draw.
+        signed: True centres the colours on zero; None does so where a value is negative.
+    """
+    grids = [torch.as_tensor(grid).detach() for grid in grids]
+    if any(grid.ndim != 2 for grid in grids) or len(titles) != len(grids):
+        raise ValueError(f"grids must be two-dimensional with one title each, got {len(grids)} and {len(titles)}")
+    signs, highlight = list(signs) or [""] * (len(grids) - 1), highlight or [None] * len(grids)
+    gap = 0.9  # cells between two grids, room for the sign
+    widths = [max(grid.shape[1], 2) for grid in grids]
+    total = sum(widths) + gap * (len(grids) - 1)
+    cell = min(0.62, WIDTH / total)
+    tallest = max(grid.shape[0] for grid in grids)
+    figure = _figure(alt, cell * total, cell * tallest + 0.5)
+    axes = figure.subplots(1, len(grids), width_ratios=widths, squeeze=False)[0]
+    for k, (axis, grid, title) in enumerate(zip(axes, grids, titles, strict=True)):
+        _cells(axis, grid.double().numpy(), cell, signed)
+        axis.set_title(_wrap(title, len(grids)), fontsize=_FONT["size"])
+        if highlight[k] is not None:
+            top, left, high, wide = highlight[k]
+            axis.add_patch(_frame(left - 0.5, top - 0.5, wide, high))
+        if k < len(signs) and signs[k]:
+            axis.annotate(signs[k], (1, 0.5), xytext=(0.42 * cell * 72, 0), xycoords="axes fraction",
+                          textcoords="offset points", ha="center", va="center", fontsize=18, annotation_clip=False)
+    return Picture(figure, alt)
+
+
+def kernels(weights, *, alt: str, titles=None) -> Picture:
+    """Write kernels out with their numbers, zero in white: ``(height, width)`` or ``(number, height, width)``."""
+    weights = torch.as_tensor(weights).detach()
+    weights = weights[None] if weights.ndim == 2 else weights
+    titles = titles or ["kernel" if len(weights) == 1 else f"kernel {k}" for k in range(len(weights))]
+    return numbers(list(weights), titles, alt=alt, signed=True)
+
+
+def curves(lines: dict, *, alt: str, x: str, y: str, log: bool = False) -> Picture:
+    """Draw named curves; each value is a sequence, or a pair ``(positions, heights)``."""
+    figure = _figure(alt, WIDTH * 0.8, 3.4)
+    axis = figure.subplots()
+    for (name, values), style in zip(lines.items(), ("-o", "--s", "-.^", ":D", "-v", "--P"), strict=False):
+        positions, heights = values if isinstance(values, tuple) else (range(1, len(values) + 1), values)
+        axis.plot(positions, heights, style, label=name, markersize=5)
+    axis.set_xlabel(x, fontsize=_FONT["size"])
+    axis.set_ylabel(y, fontsize=_FONT["size"])
+    axis.grid(alpha=0.3)
+    if all(float(p).is_integer() for p in positions):
+        axis.xaxis.get_major_locator().set_params(integer=True)
+    if log:
+        axis.set_yscale("log")
+    if len(lines) > 1:
+        axis.legend()
+    return Picture(figure, alt)
+
+
+def _figure(alt, width, height):
+    if not isinstance(alt, str) or len(alt.split()) < 3:
+        raise ValueError(f"alt must say in words what the figure shows, got {alt!r}")
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _pixels(image):
+    """Bring a picture to ``(height, width)`` numbers or ``(height, width, 3)`` colours."""
+    if isinstance(image, torch.Tensor):
+        image = image.detach().cpu().double()
+        image = image[0] if image.ndim == 4 and len(image) == 1 else image
+        if image.ndim == 3:
+            image = image[0] if len(image) == 1 else image.permute(1, 2, 0)
+        image = image.numpy()
+    image = np.asarray(image)
+    if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3) or image.size == 0:
+        raise ValueError(f"a panel shows one map or one colour picture, got shape {image.shape}; "
+                         "show several channels with convtwist.plot.feature_maps")
+    if image.dtype == np.uint16:
+        image = image / 65535
+    if image.ndim == 3 and image.dtype.kind == "f" and (image.min() < -1e-6 or image.max() > 1 + 1e-6):
+        raise ValueError(f"a colour picture must lie in 0..1, got {image.min():.3g} to {image.max():.3g}; "
+                         "show its channels with convtwist.plot.feature_maps")
+    return np.clip(image, 0, 1) if image.ndim == 3 and image.dtype.kind == "f" else image
+
+
+def _scales(images, signed, shared):
+    """Choose colours and range for each picture: None for photographs, a common range for the shared maps."""
+    together = [images[k] for k in shared if images[k].ndim == 2]
+    return [None if image.ndim == 3 else _scale(together if k in shared else [image], signed, image.dtype)
+            for k, image in enumerate(images)]
+
+
+def _scale(maps, signed, dtype):
+    low, high = (float(limit) for limit in _range(maps))
+    if signed or (signed is None and low < 0):
+        reach = max(abs(low), abs(high)) or 1
+        return colormaps[SIGNED], Normalize(-reach, reach)
+    if dtype == np.uint8:
+        return colormaps[UNSIGNED], Normalize(0, 255)
+    low = min(low, 0)  # black is zero: a constant map then looks constant
+    return colormaps[UNSIGNED], Normalize(low, max(high, 1 if low == 0 and len(maps) == 1 else low + 1e-12))
+
+
+def _range(maps):
+    """Return the range of the maps; on a photograph without the outermost 0.5 %, lest one pixel grey out all others."""
+    values = np.concatenate([np.ravel(m) for m in maps])
+    share = 0.5 if values.size > 4096 else 0
+    low, high = np.percentile(values, [share, 100 - share])
+    return (low, high) if low < high else (values.min(), values.max())
+
+
+def _cells(axis, grid, cell, signed):
+    """Draw one matrix as cells with their numbers, dark text on light cells and the other way round."""
+    signed = grid.min() < 0 if signed is None else signed
+    reach = np.abs(grid).max() or 1
+    cmap, norm = (colormaps[SIGNED], Normalize(-reach * 1.6, reach * 1.6)) if signed else \
+        (colormaps["Blues"], Normalize(0, reach * 2.2))  # pale, so that the numbers stay legible
+    axis.imshow(grid, cmap=cmap, norm=norm, aspect="equal")
+    texts = [[f"{value:.4g}" for value in row] for row in np.round(grid, 3)]
+    longest = max(len(text) for row in texts for text in row)
+    size = min(14, 72 * cell / (0.62 * max(longest, 2) + 0.5))
+    for (i, j), value in np.ndenumerate(grid):
+        red, green, blue, _ = cmap(norm(value))
+        light = 0.299 * red + 0.587 * green + 0.114 * blue > 0.5
+        axis.text(j, i, texts[i][j], ha="center", va="center", fontsize=size, color="black" if light else "white")
+    axis.set_xticks(np.arange(-0.5, grid.shape[1]), [])
+    axis.set_yticks(np.arange(-0.5, grid.shape[0]), [])
+    axis.grid(color="0.6", linewidth=0.8)
+    axis.tick_params(length=0)
+
+
+def _frame(left, top, width, height):
+    from matplotlib.patches import Rectangle
+
+    return Rectangle((left, top), width, height, fill=False, edgecolor="#d95f02", linewidth=3, clip_on=False, zorder=5)
+
+
+def _wrap(title, columns):
+    return "\n".join(textwrap.wrap(title, max(12, 66 // columns)))
