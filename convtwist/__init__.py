@@ -1,5 +1,8 @@
 """ConvTwist: a 3x3 convolution with a first-order twist, and the rooms of the book that explains it."""
 
+from convtwist.conv_twist import ConvTwist2d
+from convtwist.iso_twist import IsoTwist2d
+
 __version__ = "0.1.0"
 
-__all__ = ["__version__"]
+__all__ = ["ConvTwist2d", "IsoTwist2d", "__version__"]

@@ -1,0 +1,139 @@
+"""ConvTwist2d, a 3x3 convolution that knows where each pixel sits.
+
+Book: chapter 9.  Source: the announcement notebook of ConvTwist (version 1) and the forum thread (version 2).
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from convtwist import channels
+from convtwist.arguments import channel_counts, choice, pair, spatial_padding, whole
+from convtwist.functional import _PADDING_MODES, _check_steps, conv_twist2d
+from convtwist.operators import OPERATORS
+
+__all__ = ["ConvTwist2d"]
+
+# A symbolic trace keeps the call as one node instead of looking for shapes inside.
+torch.fx.wrap("conv_twist2d")
+
+
+class ConvTwist2d(nn.Module):
+    """Takes the place of a 3x3 ``nn.Conv2d``, with its arguments, their order and their defaults.
+
+    Args:
+        in_channels, out_channels: channels read and made.
+        kernel_size: 3; nothing else can be had.
+        stride, padding, dilation, groups, bias, padding_mode, device, dtype: as for ``nn.Conv2d``.
+        operators: how much twist.  ``"similarity"`` has 2 more weights for each pair of channels (zoom and
+            rotation), ``"affine"`` 4 and ``"first_order"`` 8; see ``convtwist.operators.OPERATORS``.
+        twist_init: ``"normal"`` starts as the thread's version 2, with the same variance for every choice of
+            operators; ``"zeros"`` starts as plain ``nn.Conv2d``.
+        centers: learn for every output channel the point where its twist vanishes, as version 1 did.  ``weight``
+            can express the same; training moves differently.  They start uniform in (-1.5, 1.5), as posted.
+        coords: ``"centered"``, or ``"legacy"`` to reproduce the posts.
+        steps: take so many small steps of the layer as a flow; needs equal channels and an output of the
+            input's size.
+        permute: reorder the input channels in front of the groups: ``"cycle"``, ``"4-cycle"``, ``"shuffle"``, or
+            each channel's number once.
+
+    Attributes:
+        weight: ``(out, in / groups, 3, 3)``, as in ``nn.Conv2d``, under the same key.
+        bias: ``(out,)`` or ``None``, likewise.
+        twist: ``(fields, out, in / groups)``, per half of the map's longer side and per pixel of slope.
+        center: ``(2, out)``, x then y, or ``None``.
+
+    Shape:
+        ``(batch, in, height, width)`` or ``(in, height, width)`` to the shape that ``nn.Conv2d`` gives.
+
+    Raises:
+        ValueError: an argument is out of range; nothing is altered silently.
+
+    >>> layer = ConvTwist2d(16, 33, 3, stride=2, padding=1)
+    >>> layer
+    ConvTwist2d(16, 33, kernel_size=(3, 3), stride=(2, 2), padding=(1, 1))
+    >>> layer(torch.rand(20, 16, 50, 100)).shape
+    torch.Size([20, 33, 25, 50])
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size=3, stride=1, padding=0, dilation=1,
+                 groups: int = 1, bias: bool = True, padding_mode: str = "zeros", device=None, dtype=None, *,
+                 operators: str = "similarity", twist_init: str = "normal", centers: bool = False,
+                 coords: str = "centered", steps: int = 1,
+                 permute: str | Sequence[int] | Tensor | None = None):
+        super().__init__()
+        channel_counts(in_channels, out_channels, groups)
+        if pair(kernel_size, "kernel_size") != (3, 3):
+            raise ValueError(f"kernel_size must be 3, got {kernel_size!r}; "
+                             "a twist is defined on 3x3 kernels, use nn.Conv2d for other sizes")
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.kernel_size = (3, 3)
+        self.stride = pair(stride, "stride")
+        self.dilation = pair(dilation, "dilation")
+        self.padding = padding if isinstance(padding, str) else pair(padding, "padding", 0)
+        numeric_padding = spatial_padding(padding, self.stride, self.dilation)
+        self.groups = groups
+        self.padding_mode = choice(padding_mode, "padding_mode", _PADDING_MODES)
+        self.operators = choice(operators, "operators", OPERATORS)
+        self.twist_init = choice(twist_init, "twist_init", ("normal", "zeros"))
+        self.coords = choice(coords, "coords", ("centered", "legacy"))
+        self.steps = whole(steps, "steps")
+        if steps > 1:
+            _check_steps(steps, in_channels, out_channels, self.stride, numeric_padding, self.dilation)
+        if permute is not None:
+            order = channels.permutation(permute, in_channels, groups)
+            permute = permute if isinstance(permute, str) else tuple(order.tolist())
+        self.permute = permute
+
+        options = {"device": device, "dtype": dtype}
+        pairs = (out_channels, in_channels // groups)
+        self.weight = nn.Parameter(torch.empty(*pairs, 3, 3, **options))
+        self.twist = nn.Parameter(torch.empty(len(OPERATORS[operators]), *pairs, **options))
+        for name, shape in (("bias", (out_channels,) if bias else None),
+                            ("center", (2, out_channels) if centers else None)):
+            self.register_parameter(name, None if shape is None else nn.Parameter(torch.empty(shape, **options)))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw new parameters; ``weight`` and ``bias`` come first, as ``nn.Conv2d`` would draw them."""
+        nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
+        fan_in = self.weight[0].numel()
+        if self.bias is not None:
+            nn.init.uniform_(self.bias, -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in))
+        if self.twist_init == "zeros":
+            nn.init.zeros_(self.twist)
+        else:
+            # Version 2 draws the factors of Sobel without its 1/8 with the standard deviation of the weights.
+            # The larger banks share the same variance of the twist among their fields.
+            deviation = 8 / math.sqrt(3 * fan_in)
+            for k, field in enumerate(OPERATORS[self.operators]):
+                third_order = len(field) > len("X dx") and self.operators == "first_order"
+                shrink = {"similarity": 1, "affine": 1, "first_order": math.sqrt(2)}[self.operators]
+                nn.init.normal_(self.twist[k], std=deviation / shrink / (4 if third_order else 1))
+        if self.center is not None:
+            nn.init.uniform_(self.center, -1.5, 1.5)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Apply the layer; see :func:`convtwist.functional.conv_twist2d`."""
+        return conv_twist2d(input, self.weight, self.twist, self.bias, self.stride, self.padding, self.dilation,
+                            self.groups, padding_mode=self.padding_mode, center=self.center, coords=self.coords,
+                            steps=self.steps, permute=self.permute)
+
+    def extra_repr(self) -> str:
+        """Name what ``nn.Conv2d`` names, and of the rest what differs from the default."""
+        parts = [f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"]
+        if self.bias is None:
+            parts.append("bias=False")
+        if self.center is not None:
+            parts.append("centers=True")
+        defaults = {"padding": (0, 0), "dilation": (1, 1), "groups": 1, "padding_mode": "zeros",
+                    "operators": "similarity", "coords": "centered", "steps": 1, "permute": None}
+        for name, default in defaults.items():
+            value = getattr(self, name)
+            if value != default:
+                value = "(...)" if name == "permute" and not isinstance(value, str) else repr(value)
+                parts.append(f"{name}={value}")
+        return ", ".join(parts)

@@ -1,0 +1,254 @@
+"""First-order operators on feature maps: where a pixel sits, and what its neighbourhood does there.
+
+Book: chapter 7.  Source: Liu Yao's ConvTwist posts, with the half-pixel offset of the coordinates mended.
+
+The twist of a layer is a mixture of *fields*: derivatives of the input multiplied by a coordinate of the output
+pixel.  A coordinate is the same for every channel, so it doesn't matter whether channels are mixed before or
+after; a layer mixes a small bank of fields, which costs a 1x1 convolution instead of a second and a third 3x3 one.
+
+``dx`` and ``dy`` are Sobel over 8, the gradient per pixel of the input.  Under dilation the taps stand further
+apart and the sum is divided by the distance, so ``dx`` stays the gradient per pixel; ``dxyy`` and ``dxxy``, third
+derivatives, are divided once for each order.
+"""
+
+from math import prod
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from convtwist.arguments import choice, pair, spatial_padding, whole
+from convtwist.kernels import compose, sobel_x, sobel_y
+
+__all__ = ["BANKS", "OPERATORS", "coordinate_grid", "fields", "gradient", "isotropic_fields", "twist_kernels"]
+
+OPERATORS = {
+    "similarity": ("X dx + Y dy", "Y dx - X dy"),
+    "affine": ("X dx", "Y dx", "X dy", "Y dy"),
+    "first_order": ("X dx", "Y dx", "X dy", "Y dy", "X dxyy", "Y dxyy", "X dxxy", "Y dxxy"),
+}
+"""The fields behind each ``operators=``, in the order of the first axis of ``twist``.
+
+``X dx + Y dy`` is the generator E of zooms about the centre, ``Y dx - X dy`` the generator R of turns.
+"""
+
+BANKS = (*OPERATORS, "iso")
+"""What :func:`fields` can be asked for; ``"iso"`` is the bank of ``IsoTwist2d``: u, Laplacian u, E u, R u."""
+
+_PAD_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "replicate", "circular": "circular"}
+
+
+def coordinate_grid(height: int, width: int, *, coords: str = "centered", dtype=None, device=None):
+    """Return ``(x, y)``, shaped ``(1, width)`` and ``(height, 1)``: the coordinates of every pixel's centre.
+
+    ``"centered"`` measures from the middle of the map, in units of half its longer side, so that a circle stays a
+    circle: ``(2 j + 1 - width) / max(height, width)``.  ``"legacy"`` is the posted layers' ``2 j / width - 1``,
+    half a pixel off and with a unit of its own on each axis; it is there to reproduce them.  ``y`` grows downward.
+
+    The division is done in ``float32`` at least and rounded to ``dtype`` last: in ``bfloat16`` alone, numbers
+    above 256 are no longer told from their neighbours.
+
+    Raises:
+        ValueError: a side is below 1, or ``coords`` is unknown.
+
+    >>> [t.tolist() for t in coordinate_grid(2, 4)]
+    [[[-0.75, -0.25, 0.25, 0.75]], [[-0.25], [0.25]]]
+    """
+    choice(coords, "coords", ("centered", "legacy"))
+    if height < 1 or width < 1:
+        raise ValueError(f"sides must be at least 1, got {height}x{width}")
+    dtype = dtype or torch.get_default_dtype()
+    working = torch.promote_types(dtype, torch.float32)
+    column = torch.arange(width, dtype=working, device=device)
+    row = torch.arange(height, dtype=working, device=device)
+    if coords == "legacy":
+        x, y = 2 * column / width - 1, 2 * row / height - 1
+    else:
+        longer = torch.sym_max(height, width)
+        x, y = (2 * column + (1 - width)) / longer, (2 * row + (1 - height)) / longer
+    return x.to(dtype).view(1, -1), y.to(dtype).view(-1, 1)
+
+
+def gradient(input: Tensor, *, padding_mode: str = "zeros") -> tuple[Tensor, Tensor]:
+    """Return ``(dx, dy)``, each shaped like ``input``: the slope per pixel to the right and downward.
+
+    Args:
+        input: ``(..., height, width)``.
+        padding_mode: what lies beyond the border, as for ``nn.Conv2d``.
+
+    Raises:
+        ValueError: ``input`` has fewer than two axes, or ``padding_mode`` is unknown.
+
+    >>> dx, dy = gradient(torch.arange(5.).expand(3, 5), padding_mode="replicate")
+    >>> dx[1].tolist(), dy[1].tolist()
+    ([0.5, 1.0, 1.0, 1.0, 0.5], [0.0, 0.0, 0.0, 0.0, 0.0])
+    """
+    if input.dim() < 2:
+        raise ValueError(f"input must end in (height, width), got shape {tuple(input.shape)}")
+    choice(padding_mode, "padding_mode", _PAD_MODES)
+    maps = input.reshape(1, prod(input.shape[:-2]), *input.shape[-2:])
+    taps = _Taps(maps, (1, 1), (1, 1), (1, 1), padding_mode)
+    return taps.dx().view(input.shape), taps.dy().view(input.shape)
+
+
+def fields(input: Tensor, operators: str = "similarity", *, stride=1, padding=1, dilation=1,
+           padding_mode: str = "zeros", coords: str = "centered") -> Tensor:
+    """Return the bank of fields, ``(batch, fields, channels, height', width')``.
+
+    Args:
+        input: ``(batch, channels, height, width)``.
+        operators: ``"similarity"`` (2 fields), ``"affine"`` (4), ``"first_order"`` (8), named in
+            :data:`OPERATORS`, or ``"iso"`` (4: u, Laplacian u, E u, R u).
+        stride: distance between the pixels where the fields are taken.
+        padding: pixels added on each side; with the other arguments it gives the size of a 3x3 ``nn.Conv2d``.
+        dilation: distance between the taps; the derivatives remain per pixel.
+        padding_mode: what is added, as for ``nn.Conv2d``.
+        coords: see :func:`coordinate_grid`; coordinates are those of the *output* pixel.
+
+    Raises:
+        ValueError: an argument is out of range, or the 3x3 kernel does not fit into the padded input.
+
+    >>> ramp = torch.arange(4.).expand(1, 1, 4, 4)
+    >>> fields(ramp, "affine", padding=0)[0, 0, 0].tolist()  # X dx
+    [[-0.5, 0.5], [-0.5, 0.5]]
+    """
+    choice(operators, "operators", BANKS)
+    choice(padding_mode, "padding_mode", _PAD_MODES)
+    if input.dim() != 4:
+        raise ValueError(f"input must be (batch, channels, height, width), got shape {tuple(input.shape)}")
+    stride, dilation = pair(stride, "stride"), pair(dilation, "dilation")
+    padding = spatial_padding(padding, stride, dilation)
+    taps = _Taps(input, stride, padding, dilation, padding_mode)
+    height, width = taps.size
+    if height < 1 or width < 1:
+        raise ValueError(f"a 3x3 kernel with dilation={dilation} does not fit into input {tuple(input.shape)} with "
+                         f"padding={padding}; pad more")
+    working = torch.promote_types(input.dtype, torch.float32)
+    if working.is_complex:
+        working = working.to_real()
+    x, y = coordinate_grid(height, width, coords=coords, dtype=working, device=input.device)
+    return torch.stack([field.to(input.dtype) for field in _bank(taps, x, y, operators)], 1)
+
+
+def isotropic_fields(input: Tensor, *, reduce: int = 1, coords: str = "centered") -> Tensor:
+    """Return u, Laplacian u, E u, R u, ``(batch, 4, channels, height', width')``, averaged over squares.
+
+    Args:
+        input: ``(batch, channels, height, width)``; zeros lie beyond its border.
+        reduce: side of the squares; sides shrink to ``size // reduce``, at least 1.
+        coords: see :func:`coordinate_grid`.
+
+    Averaging keeps the middle in the middle, where striding would move it by half a pixel.  Where ``reduce``
+    doesn't divide a side, neighbouring squares overlap, alike from both ends, for the same reason.
+    """
+    whole(reduce, "reduce")
+    bank = fields(input, "iso", coords=coords)
+    if reduce == 1:
+        return bank
+    flat, (height, width) = bank.flatten(1, 2), bank.shape[-2:]
+    if height % reduce == 0 and width % reduce == 0:
+        flat = F.avg_pool2d(flat, reduce)
+    else:
+        flat = F.adaptive_avg_pool2d(flat, (max(height // reduce, 1), max(width // reduce, 1)))
+    return flat.unflatten(1, bank.shape[1:3])
+
+
+def twist_kernels(twist: Tensor, dilation=1) -> tuple[Tensor, Tensor]:
+    """Return the kernels ``(Kx, Ky)`` that X and Y multiply, each ``(out, in / groups, 3, 3)``.
+
+    ``twist`` is ``(fields, out, in / groups)`` with 2, 4 or 8 fields.  The taps are those of the dilated kernel.
+
+    >>> Kx, Ky = twist_kernels(torch.tensor([0., 8.]).view(2, 1, 1))  # the generator of turns: Y dx - X dy
+    >>> Kx[0, 0].int().tolist(), Ky[0, 0].int().tolist()
+    ([[1, 2, 1], [0, 0, 0], [-1, -2, -1]], [[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]])
+    """
+    down, right = pair(dilation, "dilation")
+    options = {"dtype": twist.dtype, "device": twist.device}
+    thirds = torch.zeros(2, 9, **options)
+    thirds[0, 7] = thirds[1, 6] = 1  # dxyy and dxxy in the basis of the kernels
+    dxyy, dxxy = compose(thirds) / torch.tensor([right * down**2, right**2 * down], **options).view(2, 1, 1)
+    dx, dy = sobel_x(**options) / right, sobel_y(**options) / down
+    if twist.shape[0] == 2:
+        (zoom, turn) = twist[..., None, None]
+        return zoom * dx - turn * dy, zoom * dy + turn * dx
+    operators = torch.stack([dx, dy, dxyy, dxxy])[: twist.shape[0] // 2]
+    return tuple(torch.einsum("foi,fhw->oihw", twist[axis::2], operators) for axis in (0, 1))
+
+
+def _bank(taps, x, y, operators):
+    """Yield the fields one by one, in the order of OPERATORS."""
+    dx, dy = taps.dx(), taps.dy()
+    if operators in ("similarity", "iso"):
+        if operators == "iso":
+            yield taps.middle()
+            yield taps.laplacian()
+        yield x * dx + y * dy
+        yield y * dx - x * dy
+        return
+    derivatives = [dx, dy]
+    if operators == "first_order":
+        derivatives += [taps.dxyy(), taps.dxxy()]
+    for derivative in derivatives:
+        yield x * derivative
+        yield y * derivative
+
+
+class _Taps:
+    """The nine taps of a 3x3 kernel as slices of the padded input; sums along one axis first, then the other."""
+
+    def __init__(self, input, stride, padding, dilation, padding_mode):
+        (down, right), (height, width) = padding, input.shape[-2:]
+        self.stride, self.dilation = stride, dilation
+        self.size = ((height + 2 * down - 2 * dilation[0] - 1) // stride[0] + 1,
+                     (width + 2 * right - 2 * dilation[1] - 1) // stride[1] + 1)
+        if down or right:
+            input = F.pad(input, (right, right, down, down), mode=_PAD_MODES[padding_mode])
+        self.padded = input
+
+    def rows(self, source, k):
+        start, step = k * self.dilation[0], self.stride[0]
+        return source[..., start : start + (self.size[0] - 1) * step + 1 : step, :]
+
+    def columns(self, source, k):
+        start, step = k * self.dilation[1], self.stride[1]
+        return source[..., start : start + (self.size[1] - 1) * step + 1 : step]
+
+    def across_rows(self, a, b, c):
+        """Combine three rows; columns remain those of the padded input."""
+        return _combine([self.rows(self.padded, k) for k in range(3)], (a, b, c))
+
+    def across_columns(self, a, b, c):
+        return _combine([self.columns(self.padded, k) for k in range(3)], (a, b, c))
+
+    def horizontal(self, source, scale):
+        return (self.columns(source, 2) - self.columns(source, 0)) * scale
+
+    def vertical(self, source, scale):
+        return (self.rows(source, 2) - self.rows(source, 0)) * scale
+
+    def dx(self):
+        return self.horizontal(self.across_rows(1, 2, 1), 1 / (8 * self.dilation[1]))
+
+    def dy(self):
+        return self.vertical(self.across_columns(1, 2, 1), 1 / (8 * self.dilation[0]))
+
+    def dxyy(self):
+        return self.horizontal(self.across_rows(1, -2, 1), 1 / (2 * self.dilation[1] * self.dilation[0] ** 2))
+
+    def dxxy(self):
+        return self.vertical(self.across_columns(1, -2, 1), 1 / (2 * self.dilation[0] * self.dilation[1] ** 2))
+
+    def middle(self):
+        return self.columns(self.rows(self.padded, 1), 1)
+
+    def laplacian(self):
+        """Return the isotropic Laplacian, corners 1/6, edges 4/6, middle -20/6."""
+        # 1 4 1 down each column, over 6, then 1 4 1 across: 1 4 1, 4 16 4, 1 4 1; take 36 from the middle.
+        tall = self.across_rows(1, 4, 1)
+        return _combine([self.columns(tall, k) for k in range(3)], (1, 4, 1)) / 6 - 6 * self.middle()
+
+
+def _combine(parts, weights):
+    (first, middle, last), (a, b, c) = parts, weights
+    assert a == c == 1
+    return first + last + b * middle
