@@ -1,8 +1,8 @@
 """Cut the theme's icon fonts down to the icons that the book's pages can show.
 
 The theme ships all of Font Awesome twice, as a script (542 KB gzipped) and as fonts (180 KB). Its style
-sheet draws every icon from the fonts alone, so the book replaces the script by a licence note and the fonts
-by subsets; Sphinx copies ``book/_assets`` after the theme's files, so that files of the same name win.
+sheet draws every icon from the fonts alone, so ``book/_templates`` leaves the script out, and the subsets
+written here replace the fonts: Sphinx copies ``book/_assets`` after the theme's files, and the last one wins.
 
 Run it after an upgrade of the theme, or when a page uses an icon that ``tests/browser`` reports as missing
 (needs ``fonttools`` and ``brotli``):  python tools/subset_icons.py
@@ -17,15 +17,6 @@ from fontTools import subset
 ASSETS = Path(__file__).parents[1] / "book" / "_assets"
 THEMES = [Path(pydata_sphinx_theme.__file__).parent, Path(sphinx_book_theme.__file__).parent]
 STATIC = THEMES[0] / "theme" / "pydata_sphinx_theme" / "static"
-LICENCE = """/*!
- * Font Awesome Free by @fontawesome - https://fontawesome.com
- * License - https://fontawesome.com/license/free (Icons: CC BY 4.0, Fonts: SIL OFL 1.1, Code: MIT License)
- * Copyright Fonticons, Inc.
- *
- * Stands in for the theme's script of the same name: icons come from the subset fonts in
- * ../vendor/fontawesome/webfonts, written by tools/subset_icons.py. Nothing is left to do here.
- */
-"""
 
 
 def code_points() -> set[int]:
@@ -45,7 +36,7 @@ def code_points() -> set[int]:
 
 
 def main() -> None:
-    """Write the subset fonts and the note that replaces the script."""
+    """Write the subset fonts."""
     points = code_points()
     fonts = ASSETS / "vendor" / "fontawesome" / "webfonts"
     fonts.mkdir(parents=True, exist_ok=True)
@@ -59,9 +50,6 @@ def main() -> None:
         target = fonts / f"{name}.woff2"
         subset.save_font(font, target, options)
         print(f"{target.name}: {len(font.getBestCmap())} icons, {target.stat().st_size} bytes")
-    script = ASSETS / "scripts" / "fontawesome.js"
-    script.parent.mkdir(exist_ok=True)
-    script.write_text(LICENCE, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,3 +1,13 @@
-/* Small mends to the theme's markup that a style sheet cannot make. Runs once, before the page is shown. */
+/* Mends to the built pages that neither a style sheet nor a template can make. */
+
+// Search fetches each page it found for a line of summary; a browser refuses that where pages are plain files.
+if (location.protocol === "file:") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
+
 document.addEventListener("DOMContentLoaded", () => {
+  // docutils marks a bibliography as a list without list items; plain text is what screen readers read well.
+  for (const list of document.querySelectorAll(".citation-list[role=list]")) list.removeAttribute("role");
+  for (const entry of document.querySelectorAll("[role=doc-biblioentry]")) entry.removeAttribute("role");
+
+  // A folded cell is announced as "Toggle hidden content", not by the words on it ("Show the solution").
+  for (const summary of document.querySelectorAll("details.hide > summary")) summary.removeAttribute("aria-label");
 });
