@@ -1,0 +1,77 @@
+"""How a lab becomes one piece of HTML: modules joined, style, settings, and words for readers without scripts.
+
+Book: used by every chapter with a lab.
+"""
+
+import hashlib
+import html
+import json
+import re
+from functools import cache
+from pathlib import Path
+
+__all__ = ["Lab", "joined_modules"]
+
+_HERE = Path(__file__).parent
+
+
+class Lab:
+    """A lab to be the last line of a cell: the page shows ``_repr_html_``, a terminal shows the name."""
+
+    def __init__(self, name: str, markup: str):
+        self.name = name
+        self._markup = markup
+
+    def _repr_html_(self) -> str:
+        return self._markup
+
+    def __repr__(self) -> str:
+        return f"<convtwist lab: {self.name}>"
+
+
+@cache
+def joined_modules(*names: str) -> str:
+    """Return the named ``.mjs`` files as one module: imports between them dropped, comments left in the source.
+
+    The files share one scope afterwards, so a name may be defined in only one of them.
+    """
+    source = "\n".join((_HERE / name).read_text(encoding="utf-8") for name in names)
+    source = re.sub(r"^import\s*\{[^}]*\}\s*from\s*\"\./[^\"]+\";\n", "", source, flags=re.MULTILINE)
+    source = re.sub(r"^export ", "", source, flags=re.MULTILINE)
+    source = re.sub(r"^\s*/\*\*.*?\*/\n", "", source, flags=re.MULTILINE | re.DOTALL)
+    source = re.sub(r"^\s*//.*\n", "", source, flags=re.MULTILINE)
+    return re.sub(r"\n\s*", "\n", source).strip()
+
+
+@cache
+def _style() -> str:
+    source = (_HERE / "lab.css").read_text(encoding="utf-8")
+    source = re.sub(r"/\*.*?\*/", "", source, flags=re.DOTALL)
+    return re.sub(r"\s*\n\s*", "\n", source).strip()
+
+
+def build(name: str, modules: tuple[str, ...], *, says: str, config: dict, still: tuple[str, str] | None = None) -> Lab:
+    """Build a lab.
+
+    Args:
+        name: what a reader calls it, such as ``"correlation stepper"``.
+        modules: its ``.mjs`` files, each after those it imports from.
+        says: what the lab would show, for readers whose page runs no scripts.
+        config: its settings, as JSON types.
+        still: a picture as ``(data URL, alternative text)``.
+    """
+    script, style = joined_modules(*modules), _style()
+    slug = name.replace(" ", "-")
+    # Two outputs stored by different releases can share a page: each script wakes only the labs of its own kind.
+    version = hashlib.sha256((script + style).encode()).hexdigest()[:8]
+    kind = f"{slug}@{version}"
+    script = script.replace(f'mountAll("{slug}"', f'mountAll("{kind}"')
+    settings = html.escape(json.dumps(config, separators=(",", ":"), sort_keys=True))
+    image = f'<img src="{still[0]}" alt="{html.escape(still[1])}">' if still else ""
+    return Lab(
+        name,
+        f'<div class="convtwist-lab" role="group" aria-label="Lab: {name}" data-lab="{kind}" '
+        f'data-config="{settings}">{image}<noscript><p>{html.escape(says)} It needs JavaScript, which is off '
+        f"here.</p></noscript></div>\n<style>\n{style}\n</style>\n"
+        f'<script type="module">\n{script}\n</script>',
+    )

@@ -1,0 +1,53 @@
+"""The correlation stepper: patch, products, sum, on a grid of numbers and on a photograph.
+
+Book: chapter 1.
+"""
+
+import math
+
+from convtwist.labs.page import Lab, build
+from convtwist.labs.still import to_data_url
+
+__all__ = ["correlation_stepper"]
+
+_MOST_INPUT, _MOST_KERNEL = 12, 7
+
+
+def _rows(name: str, values, most: int) -> list[list[float]] | None:
+    """Return ``values`` as equally long lists of finite floats."""
+    if values is None:
+        return None
+    rows = [[float(value) for value in row] for row in values]
+    sides = len(rows), len(rows[0]) if rows else 0
+    if not (1 <= min(sides) and max(sides) <= most and all(len(row) == sides[1] for row in rows)):
+        raise ValueError(f"{name} must be a table of 1 to {most} rows and columns")
+    if not all(math.isfinite(value) for row in rows for value in row):
+        raise ValueError(f"{name} must hold finite numbers")
+    return rows
+
+
+def correlation_stepper(photo, *, input=None, kernel=None, alt: str = "The photograph of this chapter") -> Lab:
+    """Return the lab in which each output number shows the patch it came from.
+
+    Args:
+        photo: the photograph it starts with, ``(H, W, 3)`` or ``(H, W)``, uint8, uint16 or floating point in
+            0..1; reduced to 256 pixels on the longer side.  Readers can load their own on the page.
+        input: the numbers to start with, rows of at most 12; by default 0 to 8 in three rows.
+        kernel: the weights to start with; by default ``[[0, 1], [2, 3]]``.
+        alt: what the photograph shows, for readers who cannot see it.
+
+    Raises:
+        ValueError: a table is ragged, too large, not finite, or the kernel is larger than the input.
+    """
+    input, kernel = _rows("input", input, _MOST_INPUT), _rows("kernel", kernel, _MOST_KERNEL)
+    height, width = (len(input), len(input[0])) if input else (3, 3)
+    if kernel and (len(kernel) > height or len(kernel[0]) > width):
+        raise ValueError(f"the kernel, {len(kernel)}x{len(kernel[0])}, is larger than the input, {height}x{width}")
+    return build(
+        "correlation stepper",
+        ("core.mjs", "widgets.mjs", "picture.mjs", "correlation_stepper.mjs"),
+        says="Here a lab steps a kernel over a grid of numbers and over this photograph, and writes out the products "
+        "and the sum behind each number of the output.",
+        config={"input": input, "kernel": kernel},
+        still=(to_data_url(photo), alt),
+    )
