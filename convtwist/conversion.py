@@ -1,0 +1,503 @@
+"""Swapping the 3x3 convolutions of a model that exists, swapping them back, and telling the optimizer.
+
+Book: chapter 12.  Source: the forum thread's "it can replace any 3x3 convolutional layer in your model".
+
+``convert`` starts with a zero twist, so a pretrained model computes what it did, bit for bit.  It hands the same
+``weight`` and ``bias`` on to the new layer: ties, frozen flags, gradients and optimizer state stay with them.
+What cannot be swapped without losing something is left alone, and ``conversion_report`` says why.
+"""
+
+import copy
+import difflib
+import fnmatch
+import functools
+import warnings
+import weakref
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import nn
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from torch.nn.parameter import is_lazy
+from torch.nn.utils.parametrize import is_parametrized
+
+from convtwist.conv_twist import ConvTwist2d
+
+__all__ = ["ConversionReport", "LayerRecord", "conversion_report", "convert", "param_groups", "revert"]
+
+_OPTIONS = ("operators", "twist_init", "centers", "coords")
+_WRAPPERS = {
+    "DistributedDataParallel": "convert first, wrap afterwards: the wrapper would never see the new parameters",
+    "FullyShardedDataParallel": "convert first, shard afterwards",
+    "FSDPModule": "convert first, shard afterwards",
+    "ScriptModule": "convert first, script or trace afterwards",
+}
+_MODULE_STATE = frozenset(vars(nn.Module()))  # what every module has: its parameters, children and hooks
+_OWN_STATE = {"training", "_parameters", "_buffers", "_non_persistent_buffers_set", "_modules"}
+_NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, *([nn.RMSNorm] if hasattr(nn, "RMSNorm") else []))
+
+# Why a call of convert passed over a layer that it could have swapped; only the report reads it.
+_passed_over: weakref.WeakKeyDictionary[nn.Module, str] = weakref.WeakKeyDictionary()
+
+
+def convert(
+    model: nn.Module,
+    *,
+    inplace: bool = False,
+    include: str | Sequence[str] | None = None,
+    exclude: str | Sequence[str] | None = None,
+    filter_fn: Callable[[str, nn.Conv2d], bool] | None = None,
+    **layer_options,
+) -> nn.Module:
+    """Return the model with its 3x3 ``nn.Conv2d`` layers swapped for ``ConvTwist2d`` with a zero twist.
+
+    The outputs are those of before, bit for bit.  Device, dtype, ``training``, ``requires_grad`` (a frozen layer
+    gets a frozen twist), hooks, attributes of your own, shared layers and tied weights are kept.  Converting
+    twice changes nothing.  Convert before you compile, wrap for several devices or build the optimizer.
+
+    Args:
+        model: any module; a bare ``nn.Conv2d`` is returned as a ``ConvTwist2d``.
+        inplace: change ``model`` itself rather than a deep copy of it.  Take the returned module either way: a
+            bare layer cannot turn into another in place.
+        include: only layers whose name matches one of these; ``"layer3"`` means that module and all inside
+            it, ``"*.conv2"`` whatever ends so.
+        exclude: no layer whose name matches one of these.
+        filter_fn: called as ``filter_fn(name, layer)`` for each layer left; swap it if the answer is true.
+        **layer_options: ``operators``, ``centers``, ``coords`` and ``twist_init`` of ``ConvTwist2d``.  Any
+            ``twist_init`` but ``"zeros"`` changes the outputs; it is for training from scratch.
+
+    Raises:
+        TypeError: ``model`` is no module, or an argument is unknown or of the wrong type.
+        ValueError: a pattern matches no module, an option is out of range, or the model is already wrapped.
+
+    >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 1))
+    >>> convert(model)[0].twist.abs().max().item(), type(model[0]).__name__
+    (0.0, 'Conv2d')
+    """
+    _check_model(model)
+    options = _layer_options(layer_options)
+    if filter_fn is not None and not callable(filter_fn):
+        raise TypeError(f"filter_fn must be called as filter_fn(name, layer), got {type(filter_fn).__name__}")
+    include, exclude = _patterns(model, include, "include"), _patterns(model, exclude, "exclude")
+    if not inplace:
+        model = copy.deepcopy(model)
+    swaps, twists = {}, {}
+    for names, layer in _layers(model):
+        if isinstance(layer, ConvTwist2d) or _obstacle(layer, model):
+            continue
+        reason = _passed(names, layer, include, exclude, filter_fn)
+        if reason:
+            _passed_over[layer] = reason
+            continue
+        # Everything is built before anything is replaced, so that an error leaves the model whole.
+        swaps[id(layer)] = _twisted(layer, options, twists)
+    if not swaps and not any(isinstance(module, ConvTwist2d) for module in model.modules()):
+        found = Counter(record.reason for record in conversion_report(model).skipped)
+        why = "; ".join(f"{reason} ({count})" for reason, count in found.most_common()) or "it has no convolutions"
+        warnings.warn(f"no layer was swapped: {why}", stacklevel=2)
+    return _replace(model, swaps)
+
+
+def revert(model: nn.Module, *, drop_twist: bool = False, inplace: bool = False) -> nn.Module:
+    """Return the model with every ``ConvTwist2d`` back as ``nn.Conv2d``, with the same weights.
+
+    Where the twist is zero, the outputs are those of before, bit for bit.
+
+    Args:
+        model: any module.
+        drop_twist: throw away twists that are not zero, which changes the outputs.
+        inplace: change ``model`` itself rather than a deep copy of it.
+
+    Raises:
+        TypeError: ``model`` is no module.
+        ValueError: a twist is not zero, or a layer does what no ``nn.Conv2d`` can; the layers are named.
+
+    >>> type(revert(convert(nn.Conv2d(3, 8, 3)))).__name__
+    'Conv2d'
+    """
+    _check_model(model)
+    twisted = [(names, layer) for names, layer in _layers(model) if isinstance(layer, ConvTwist2d)]
+    stuck = [(names[0], reason) for names, layer in twisted if (reason := _irreversible(layer, model))]
+    if stuck:
+        listed = "; ".join(f"{_shown(name)}: {reason}" for name, reason in stuck)
+        raise ValueError(f"cannot go back to Conv2d. {listed}")
+    # A twist on the meta device has no numbers to look at; one that is NaN is not zero.
+    alive = [names[0] for names, layer in twisted if layer.twist.is_meta or bool((layer.twist != 0).any())]
+    if alive and not drop_twist:
+        raise ValueError(f"the twist is not zero in {', '.join(map(_shown, alive))}; "
+                         "pass drop_twist=True to throw it away")
+    if not inplace:
+        model = copy.deepcopy(model)
+    plain = {id(layer): _untwisted(layer) for _, layer in _layers(model) if isinstance(layer, ConvTwist2d)}
+    return _replace(model, plain)
+
+
+@dataclass(frozen=True)
+class LayerRecord:
+    """One convolution of a model: all its names, its class, whether it is swapped and, if not, why not."""
+
+    names: tuple[str, ...]
+    kind: str
+    layer: str
+    swapped: bool
+    reason: str
+    weights: int
+    twist: int
+
+
+@dataclass(frozen=True, repr=False)
+class ConversionReport:
+    """What :func:`conversion_report` found; prints as a table, and ``records`` holds the same as data."""
+
+    records: tuple[LayerRecord, ...]
+
+    @property
+    def swapped(self) -> tuple[LayerRecord, ...]:
+        """The layers that are ``ConvTwist2d``."""
+        return tuple(record for record in self.records if record.swapped)
+
+    @property
+    def skipped(self) -> tuple[LayerRecord, ...]:
+        """The convolutions that are not."""
+        return tuple(record for record in self.records if not record.swapped)
+
+    def to_dict(self) -> dict:
+        """Return plain lists, numbers and strings, ready for JSON."""
+        return {"swapped": len(self.swapped), "skipped": len(self.skipped), "layers": [asdict(r) for r in self.records]}
+
+    def __repr__(self) -> str:
+        rows = [("layer", "class", "shape", "swapped", "why not")]
+        rows += [(" = ".join(map(_shown, r.names)), r.kind, r.layer, "yes" if r.swapped else "no", r.reason)
+                 for r in self.records]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+        weights, twist = sum(r.weights for r in self.swapped), sum(r.twist for r in self.swapped)
+        more = f", {twist:,} twist parameters on top of their {weights:,} weights" if self.swapped else ""
+        return "\n".join([*lines, f"{len(self.swapped)} swapped, {len(self.skipped)} skipped{more}"])
+
+
+def conversion_report(model: nn.Module) -> ConversionReport:
+    """Say of every convolution in the model whether it is a ``ConvTwist2d`` and, if not, why not.
+
+    A layer that ``convert`` could swap but was told not to is reported with that reason, as long as the model
+    hasn't been copied or saved in between.
+
+    Raises:
+        TypeError: ``model`` is no module.
+
+    >>> conversion_report(convert(nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 1))))
+    layer  class        shape        swapped  why not
+    0      ConvTwist2d  3 -> 8, 3x3  yes
+    1      Conv2d       8 -> 8, 1x1  no       kernel is 1x1, a twist needs 3x3
+    1 swapped, 1 skipped, 48 twist parameters on top of their 216 weights
+    """
+    _check_module(model)
+    records = []
+    for names, layer in _layers(model):
+        swapped = isinstance(layer, ConvTwist2d)
+        reason = "" if swapped else _obstacle(layer, model) or _passed_over.get(layer, "not converted yet")
+        weight, twist = getattr(layer, "weight", None), getattr(layer, "twist", None) if swapped else None
+        center = layer.center if swapped else None
+        records.append(LayerRecord(
+            names=tuple(names),
+            kind=type(layer).__name__,
+            layer=_shape(layer),
+            swapped=swapped,
+            reason=reason,
+            weights=weight.numel() if isinstance(weight, torch.Tensor) and not is_lazy(weight) else 0,
+            twist=sum(tensor.numel() for tensor in (twist, center) if tensor is not None),
+        ))
+    return ConversionReport(tuple(records))
+
+
+def param_groups(
+    model: nn.Module,
+    *,
+    lr: float | None = None,
+    weight_decay: float = 0.01,
+    twist_lr_scale: float = 1.0,
+    twist_weight_decay: float = 0.0,
+) -> list[dict]:
+    """Split a model's trainable parameters into groups for an optimizer, each in exactly one.
+
+    ``"decay"`` holds the weights; ``"no_decay"`` biases, the parameters of normalisation layers and everything
+    one-dimensional; ``"twist"`` the twists and centres, which may learn at a pace of their own.  A twist is not
+    decayed by default: its zero is an ordinary convolution, and nothing says that this is where it should end.
+    Frozen parameters and empty groups are left out.  A scheduler scales the groups alike.
+
+    Args:
+        model: any module, converted or not.
+        lr: learning rate; None leaves it to the optimizer.
+        weight_decay: for the group ``"decay"``.
+        twist_lr_scale: the twist learns at ``lr * twist_lr_scale``.
+        twist_weight_decay: for the group ``"twist"``.
+
+    Raises:
+        TypeError: ``model`` is no module.
+        ValueError: a number is negative, the twist has a pace of its own but ``lr`` is missing, or a lazy layer
+            has not seen a batch yet.
+
+    >>> layer = convert(nn.Conv2d(3, 8, 3))
+    >>> [(g["name"], len(g["params"]), g["weight_decay"]) for g in param_groups(layer, weight_decay=0.05)]
+    [('decay', 1, 0.05), ('no_decay', 1, 0.0), ('twist', 1, 0.0)]
+    """
+    _check_module(model)
+    numbers = {"lr": lr, "weight_decay": weight_decay, "twist_lr_scale": twist_lr_scale,
+               "twist_weight_decay": twist_weight_decay}
+    for name, value in numbers.items():
+        if value is not None and not value >= 0:
+            raise ValueError(f"{name} must not be negative, got {value!r}")
+    if lr is None and twist_lr_scale != 1:
+        raise ValueError(f"twist_lr_scale={twist_lr_scale} scales the learning rate; give lr as well")
+    groups = {"decay": [], "no_decay": [], "twist": []}
+    seen = set()
+    for prefix, module in model.named_modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            if id(parameter) in seen or not parameter.requires_grad:
+                continue
+            if is_lazy(parameter):
+                raise ValueError(f"{prefix}.{name} has no shape yet; run one batch through the model first")
+            seen.add(id(parameter))
+            if isinstance(module, ConvTwist2d) and name in ("twist", "center"):
+                groups["twist"].append(parameter)
+            elif parameter.ndim <= 1 or isinstance(module, _NORMS):
+                groups["no_decay"].append(parameter)
+            else:
+                groups["decay"].append(parameter)
+    decays = {"decay": weight_decay, "no_decay": 0.0, "twist": twist_weight_decay}
+    paces = {} if lr is None else {"decay": lr, "no_decay": lr, "twist": lr * twist_lr_scale}
+    return [
+        {"name": name, "params": params, "weight_decay": decays[name], **({"lr": paces[name]} if paces else {})}
+        for name, params in groups.items() if params
+    ]
+
+
+def _check_module(model):
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+
+
+def _check_model(model):
+    _check_module(model)
+    for name, module in model.named_modules():
+        for base in type(module).__mro__:
+            if base.__name__ in _WRAPPERS:
+                raise ValueError(f"{_shown(name)} is a {base.__name__}: {_WRAPPERS[base.__name__]}")
+
+
+def _layer_options(given):
+    """Check the options on a layer without memory, before any model is touched."""
+    for name in given:
+        if name in ("steps", "permute"):
+            raise TypeError(f"{name} changes what a layer computes, and a swapped layer must compute the same; "
+                            f"put ConvTwist2d(..., {name}=...) where you want it by hand")
+        if name not in _OPTIONS:
+            raise TypeError(f"unknown option {name!r}; convert takes {', '.join(_OPTIONS)}, and the rest is as in "
+                            "the layer that is swapped")
+    options = {"twist_init": "zeros", **given}
+    ConvTwist2d(1, 1, device="meta", **options)
+    return options
+
+
+def _patterns(model, given, argument):
+    """Return the patterns as a tuple, or None; each must match some module of the model."""
+    if given is None:
+        return None
+    patterns = (given,) if isinstance(given, str) else given
+    if not isinstance(patterns, Sequence) or not all(isinstance(pattern, str) for pattern in patterns):
+        raise TypeError(f"{argument} must be a name pattern or a list of them, got {given!r}")
+    names = [name for name, _ in model.named_modules(remove_duplicate=False)]
+    for pattern in patterns:
+        if not any(_matches(name, pattern) for name in names):
+            near = difflib.get_close_matches(pattern, names, 3, 0.5) or [name for name in names if name][:3]
+            hint = f"; the model has {', '.join(map(repr, near))}" if near else ""
+            raise ValueError(f"{argument}={pattern!r} matches no module{hint}")
+    return tuple(patterns)
+
+
+def _matches(name, pattern):
+    parts = name.split(".")
+    return any(fnmatch.fnmatchcase(".".join(parts[: i + 1]), pattern) for i in range(len(parts)))
+
+
+def _passed(names, layer, include, exclude, filter_fn):
+    """Return why the caller's choice passes over a layer, or None."""
+    for pattern in exclude or ():
+        if any(_matches(name, pattern) for name in names):
+            return f"exclude={pattern!r}"
+    if include is not None and not any(_matches(name, pattern) for name in names for pattern in include):
+        return "no pattern of include matches"
+    if filter_fn is not None and not filter_fn(names[0], layer):
+        return "filter_fn said no"
+    return None
+
+
+def _layers(model):
+    """Yield ``(names, layer)`` for each convolution of any kind; a shared one comes once, with all its names."""
+    found = {}
+    for name, module in model.named_modules(remove_duplicate=False):
+        leaf = not module._modules
+        if isinstance(module, (_ConvNd, ConvTwist2d)) or (leaf and "conv" in type(module).__name__.lower()):
+            found.setdefault(id(module), ([], module))[0].append(name)
+    return list(found.values())
+
+
+def _obstacle(layer, model):
+    """Return why a layer cannot be swapped without losing something, or None."""
+    kind = type(layer).__name__
+    if not isinstance(layer, nn.Conv2d):
+        if isinstance(layer, _ConvTransposeNd):
+            return "transposed convolution"
+        return "not two-dimensional" if isinstance(layer, _ConvNd) else f"{kind} is not an nn.Conv2d"
+    if tuple(layer.kernel_size) != (3, 3):
+        return f"kernel is {'x'.join(map(str, layer.kernel_size))}, a twist needs 3x3"
+    if is_parametrized(layer):
+        what = ", ".join(layer.parametrizations)
+        return f"{what} is parametrised; call torch.nn.utils.parametrize.remove_parametrizations first"
+    if any(map(is_lazy, layer.parameters())):
+        return "lazy, its channels are unknown; run one batch through the model first"
+    if type(layer) is not nn.Conv2d:
+        return f"{kind} is a subclass of Conv2d, and what it adds would be lost"
+    return _modified(layer, ConvTwist2d, ("weight", "bias")) or _held_elsewhere(layer, model) or _refused(layer)
+
+
+def _irreversible(layer, model):
+    """Return why a ConvTwist2d cannot become a Conv2d, twist or no twist, or None."""
+    if type(layer) is not ConvTwist2d:
+        return f"{type(layer).__name__} is not exactly a ConvTwist2d; remove parametrizations first"
+    if layer.steps != 1:
+        return f"steps={layer.steps} iterates the layer, which no single Conv2d does"
+    if layer.permute is not None:
+        return "permute reorders the input channels, which no Conv2d does"
+    return _modified(layer, nn.Conv2d, ("weight", "bias", "twist", "center")) or _held_elsewhere(layer, model)
+
+
+def _modified(layer, target, parameters):
+    """Return what was done to a layer that its successor could not carry on, or None."""
+    fresh = _blank(type(layer))
+    if set(layer._parameters) != set(parameters):
+        return (f"its parameters are {', '.join(layer._parameters)} (weight norm, spectral norm or pruning?); "
+                "remove that first")
+    for name, parameter in layer._parameters.items():
+        if parameter is not None and type(parameter) is not nn.Parameter:
+            return f"its {name} is a {type(parameter).__name__}"
+    if layer._modules.keys() != fresh._modules.keys() or layer._buffers.keys() != fresh._buffers.keys():
+        return "it has modules or buffers of its own"
+    for name in _own_attributes(layer, fresh):
+        if hasattr(type(layer), name) or hasattr(target, name) or name in vars(_blank(target)):
+            return f"its attribute {name!r} was replaced on this layer alone"
+    return None
+
+
+def _own_attributes(layer, fresh):
+    """Return the attributes that were put on this one layer by its user."""
+    return [name for name in vars(layer) if name not in vars(fresh)]
+
+
+def _held_elsewhere(layer, model):
+    """Return which plain attribute also holds the layer, where a swap would leave the old one in use, or None."""
+    for path, module in model.named_modules():
+        for name, value in vars(module).items():
+            if name not in _MODULE_STATE and _holds(value, layer):
+                owner = f"{path}.{name}" if path else name
+                return f"also held in the plain attribute {owner!r}, which a swap would not reach"
+    return None
+
+
+def _holds(value, layer, depth=4):
+    if value is layer:
+        return True
+    if isinstance(value, functools.partial):
+        return _holds(value.func, layer, depth)
+    if depth and isinstance(value, (list, tuple, set, frozenset, dict)):
+        return any(_holds(item, layer, depth - 1) for item in (value.values() if isinstance(value, dict) else value))
+    return getattr(value, "__self__", None) is layer if callable(value) else False
+
+
+def _refused(layer):
+    """Return what ConvTwist2d has against a layer's arguments, or None."""
+    try:
+        _successor(ConvTwist2d, layer, device="meta")
+    except (ValueError, TypeError) as error:
+        return str(error)
+    return None
+
+
+@functools.cache
+def _blank(kind):
+    return kind(1, 1, 3, device="meta")
+
+
+def _successor(kind, layer, device, **options):
+    """Return a layer of another kind with the same arguments."""
+    return kind(
+        layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride, layer.padding, layer.dilation,
+        layer.groups, layer.bias is not None, layer.padding_mode, device=device, dtype=layer.weight.dtype, **options,
+    )
+
+
+def _twisted(conv, options, twists):
+    # A zero twist draws no random numbers: the state of the generator stays as it is.
+    zero = options["twist_init"] == "zeros"
+    layer = _successor(ConvTwist2d, conv, "meta" if zero else conv.weight.device, **options)
+    if zero:
+        for name in ("twist", "center"):
+            blank = getattr(layer, name)
+            if blank is not None:
+                setattr(layer, name, nn.Parameter(torch.zeros_like(blank, device=conv.weight.device)))
+    # Layers that share a weight were meant to do the same, so they share the twist too.
+    shared = twists.setdefault((id(conv.weight), conv.groups), layer)
+    for name in ("twist", "center"):
+        parameter = getattr(shared, name)
+        setattr(layer, name, parameter)
+        if parameter is not None:
+            parameter.requires_grad_(conv.weight.requires_grad)
+    _inherit(layer, conv)
+    return layer
+
+
+def _untwisted(layer):
+    conv = _successor(nn.Conv2d, layer, "meta")
+    _inherit(conv, layer)
+    return conv
+
+
+def _inherit(new, old):
+    """Hand on the very parameters, the hooks with their handles, the mode and the user's own attributes."""
+    new.weight, new.bias = old.weight, old.bias
+    new.train(old.training)
+    for name in _own_attributes(old, _blank(type(old))):
+        setattr(new, name, vars(old)[name])
+    for name in _MODULE_STATE - _OWN_STATE:
+        # The same dictionary, not a copy: handle.remove() goes on working.
+        vars(new)[name] = vars(old)[name]
+    for key, hook in new._load_state_dict_pre_hooks.items():
+        # torch ties such a hook to its module by a weak reference, which would now lead to the old layer.
+        if getattr(hook, "with_module", False):
+            new._load_state_dict_pre_hooks[key] = type(hook)(hook.hook, new)
+
+
+def _replace(model, swaps):
+    """Put each new layer wherever its old one was."""
+    if id(model) in swaps:
+        return swaps[id(model)]
+    for parent in list(model.modules()):
+        for name, child in parent._modules.items():
+            if id(child) in swaps:
+                parent._modules[name] = swaps[id(child)]
+    return model
+
+
+def _shape(layer):
+    if not isinstance(layer, (_ConvNd, ConvTwist2d)):
+        return ""
+    text = f"{layer.in_channels} -> {layer.out_channels}, {'x'.join(map(str, layer.kernel_size))}"
+    if tuple(layer.stride) != (1,) * len(layer.stride):
+        text += f", stride {'x'.join(map(str, layer.stride))}"
+    return text + (f", groups {layer.groups}" if layer.groups > 1 else "")
+
+
+def _shown(name):
+    return name or "(the model itself)"
