@@ -115,7 +115,8 @@ def small_world(channels: int, groups: int, *, links: int = 1) -> Tensor:
 def connections(channels: int, groups: int, permute: str | Sequence[int] | Tensor | None = None) -> Tensor:
     """Return the thread's board, ``(channels, channels)`` in bool: does output row read input column?
 
-    It has ``channels ** 2 / groups`` cells set, one for each 3x3 kernel that the layer keeps.
+    It has ``channels ** 2 / groups`` cells set, one for each 3x3 kernel that the layer keeps.  A permuted layer
+    alone has links but no hubs; a stack that alternates plain and permuted layers has both, ``plain | permuted``.
 
     >>> connections(4, 2).int().tolist()
     [[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 1], [0, 0, 1, 1]]
