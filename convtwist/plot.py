@@ -71,7 +71,7 @@ def before_after(before, after, *, alt: str, titles=("before", "after"), signed:
 def feature_maps(maps, *, alt: str, titles=None, signed: bool | None = None, columns: int = 2) -> Picture:
     """Show every channel of ``(1, channels, height, width)`` or ``(channels, height, width)`` on one scale."""
     maps = torch.as_tensor(maps).detach()
-    maps = maps[0] if maps.ndim == 4 else maps
+    maps = maps[0] if maps.ndim == 4 and len(maps) == 1 else maps
     if maps.ndim != 3:
         raise ValueError(f"maps must be (channels, height, width) or a batch of one, got {tuple(maps.shape)}")
     titles = titles or [f"channel {c}" for c in range(len(maps))]
@@ -140,8 +140,8 @@ def numbers(grids, titles, *, alt: str, signs: str = "", highlight=None, signed:
     gap = 0.9  # cells between two grids, room for the sign
     widths = [max(grid.shape[1], 2) for grid in grids]
     total = sum(widths) + gap * (len(grids) - 1)
-    cell = min(0.62, WIDTH / total)
     tallest = max(grid.shape[0] for grid in grids)
+    cell = min(0.62, WIDTH / total, 4 / tallest)
     figure = _figure(alt, cell * total, cell * tallest + 0.5)
     axes = figure.subplots(1, len(grids), width_ratios=widths, squeeze=False)[0]
     for k, (axis, grid, title) in enumerate(zip(axes, grids, titles, strict=True)):

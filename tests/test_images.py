@@ -1,0 +1,227 @@
+"""convtwist.images: every kind of picture either arrives unharmed or is refused by name."""
+
+import io
+import struct
+import sys
+import types
+import zlib
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from PIL import Image
+
+from convtwist import images
+
+RNG = np.random.default_rng(0)
+COLOUR = RNG.integers(0, 256, (5, 7, 3), dtype=np.uint8)
+GREY = COLOUR[:, :, 0]
+ALPHA = RNG.integers(0, 256, (5, 7, 1), dtype=np.uint8)
+
+
+def encoded(array, format="PNG", mode=None, **options):
+    buffer = io.BytesIO()
+    picture = Image.fromarray(array)
+    (picture.convert(mode) if mode else picture).save(buffer, format, **options)
+    return buffer.getvalue()
+
+
+def png(width, height, depth, colour, rows=b""):
+    """A PNG file written by hand, for headers that no library would write."""
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("name", images.SAMPLES)
+def test_sample_is_a_colour_photograph(name):
+    photo = images.sample(name)
+    assert photo.dtype == np.uint8 and photo.shape[2] == 3
+    assert min(photo.shape[:2]) >= 172 and photo.std() > 10
+
+
+def test_unknown_sample_names_the_known_ones():
+    with pytest.raises(ValueError, match=r"chelsea.*got 'panda'"):
+        images.sample("panda")
+
+
+@pytest.mark.parametrize("as_source", [
+    lambda data, path: path, lambda data, path: str(path), lambda data, path: data,
+    lambda data, path: io.BytesIO(data), lambda data, path: Image.open(path), lambda data, path: COLOUR,
+])
+def test_load_from_every_kind_of_source(as_source, tmp_path):
+    data, path = encoded(COLOUR), tmp_path / "mine.png"
+    path.write_bytes(data)
+    assert np.array_equal(images.load(as_source(data, path)), COLOUR)
+
+
+def test_load_repeats_grey_in_three_channels():
+    assert np.array_equal(images.load(encoded(GREY)), np.repeat(GREY[:, :, None], 3, 2))
+    assert np.array_equal(images.load(GREY), images.load(encoded(GREY)))
+
+
+def test_load_lays_transparency_over_white():
+    rgba = np.concatenate([COLOUR, ALPHA], axis=2)
+    expected = np.round(COLOUR * (ALPHA / 255) + 255 * (1 - ALPHA / 255))
+    assert np.array_equal(images.load(encoded(rgba)), expected)
+    assert np.array_equal(images.load(rgba), expected)
+    rgba[..., 3] = 0
+    assert (images.load(encoded(rgba)) == 255).all()
+
+
+@pytest.mark.parametrize("mode", ["P", "L", "LA", "1", "CMYK"])
+def test_load_agrees_with_pillow_in_every_mode(mode):
+    format = "TIFF" if mode == "CMYK" else "PNG"
+    data = encoded(COLOUR, format, mode)
+    assert np.array_equal(images.load(data), np.asarray(Image.open(io.BytesIO(data)).convert("RGB")))
+
+
+def test_load_respects_a_transparent_palette_entry():
+    picture = Image.fromarray(COLOUR).convert("P")
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", transparency=int(np.asarray(picture)[0, 0]))
+    assert (images.load(buffer.getvalue())[0, 0] == 255).all()
+
+
+def test_load_keeps_sixteen_bits():
+    grey = RNG.integers(0, 65536, (5, 7), dtype=np.uint16)
+    assert np.array_equal(images.load(encoded(grey)), np.repeat(grey[:, :, None], 3, 2))
+    colour = RNG.integers(0, 65536, (2, 3, 3), dtype=np.uint16)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in colour)
+    loaded = images.load(png(3, 2, 16, 2, rows))
+    assert loaded.dtype == np.uint16 and np.array_equal(loaded, colour)
+    assert images.to_tensor(loaded)[0, 1, 1, 2].item() == pytest.approx(colour[1, 2, 1] / 65535, abs=1e-7)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_load_turns_a_rotated_photograph_upright(orientation):
+    from PIL import ImageOps
+
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(COLOUR, "PNG", exif=exif)
+    upright = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))))
+    assert np.array_equal(images.load(data), upright)
+    assert upright.shape[0] == (7 if orientation > 4 else 5)
+
+
+def test_load_shrinks_only_when_asked():
+    photo = images.sample("coffee")
+    small = images.load(photo, max_side=60)
+    assert small.shape == (40, 60, 3) and small.dtype == np.uint8
+    assert abs(small.mean() - photo.mean()) < 1
+    assert np.array_equal(images.load(photo, max_side=600), photo)
+    assert (images.load(np.full((50, 50, 3), 65535, np.uint16), max_side=10) == 65535).all()
+
+
+def test_load_takes_the_first_frame_and_says_so():
+    frames = [Image.fromarray(COLOUR), Image.fromarray(255 - COLOUR)]
+    buffer = io.BytesIO()
+    frames[0].save(buffer, "TIFF", save_all=True, append_images=frames[1:])
+    with pytest.warns(UserWarning, match="2 frames"):
+        assert np.array_equal(images.load(buffer.getvalue()), COLOUR)
+
+
+@pytest.mark.parametrize(("source", "error", "message"), [
+    ("nowhere.png", FileNotFoundError, "no file at nowhere.png"),
+    ("https://example.org/a.png", ValueError, "download the picture"),
+    (b"", ValueError, "empty"),
+    (b"these are words", ValueError, "not a picture"),
+    (encoded(COLOUR)[:60], ValueError, "damaged or truncated"),
+    (encoded(images.sample("coffee"), "JPEG")[:9000], ValueError, "damaged or truncated"),
+    (png(3, 2, 16, 2, b"\0" * 5), ValueError, "damaged or truncated"),
+    (7, TypeError, "got int"),
+    (np.zeros((4, 4, 2), np.uint8), ValueError, r"\(4, 4, 2\)"),
+    (np.zeros((0, 4, 3), np.uint8), ValueError, r"\(0, 4, 3\)"),
+    (np.zeros((4, 4), np.int64), ValueError, "int64"),
+    (np.full((4, 4), 1.5), ValueError, "0..1"),
+    (np.full((4, 4), np.nan), ValueError, "NaN"),
+])
+def test_load_refuses_what_is_no_picture(source, error, message):
+    with pytest.raises(error, match=message):
+        images.load(source)
+
+
+def test_load_refuses_a_folder(tmp_path):
+    with pytest.raises(ValueError, match="not a file"):
+        images.load(tmp_path)
+
+
+@pytest.mark.parametrize("depth", [8, 16])
+def test_load_refuses_a_decompression_bomb_before_unpacking_it(depth):
+    with pytest.raises(ValueError, match=r"is too large|more than max_pixels"):
+        images.load(png(60_000, 60_000, depth, 2))
+    with pytest.raises(ValueError, match="60 x 50 = 3,000 pixels, more than max_pixels=2,000"):
+        images.load(encoded(np.zeros((50, 60, 3), np.uint8)), max_pixels=2000)
+
+
+@pytest.mark.parametrize("name", ["max_side", "max_pixels"])
+def test_load_refuses_a_senseless_limit(name):
+    with pytest.raises(ValueError, match=f"{name} must be a whole number from 1, got 0"):
+        images.load(COLOUR, **{name: 0})
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_load_survives_damaged_files(data):
+    """A file with any bytes changed either loads or raises one of the documented errors."""
+    kind = data.draw(st.sampled_from(["PNG", "JPEG", "GIF", "BMP", "TIFF"]))
+    file = bytearray(encoded(COLOUR, kind))
+    for _ in range(data.draw(st.integers(1, 6))):
+        file[data.draw(st.integers(0, len(file) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        picture = images.load(bytes(file), max_pixels=100_000)
+    except ValueError as error:
+        assert len(str(error)) > 20
+    else:
+        assert picture.ndim == 3 and picture.shape[2] == 3
+
+
+@given(arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(3))))
+def test_to_image_undoes_to_tensor(photo):
+    assert np.array_equal(images.to_image(images.to_tensor(photo)), photo)
+
+
+def test_to_tensor_shape_range_and_grey():
+    tensor = images.to_tensor(COLOUR)
+    assert tensor.shape == (1, 3, 5, 7) and tensor.dtype == torch.float32
+    assert tensor[0, 2, 4, 6].item() == pytest.approx(COLOUR[4, 6, 2] / 255)
+    grey = images.to_tensor(COLOUR, grey=True)
+    assert grey.shape == (1, 1, 5, 7)
+    expected = COLOUR[3, 3] @ np.array([0.299, 0.587, 0.114]) / 255
+    assert grey[0, 0, 3, 3].item() == pytest.approx(expected, abs=1e-6)
+    assert torch.allclose(images.to_tensor(GREY, grey=True)[0, 0], torch.from_numpy(GREY / 255.0).float())
+
+
+@pytest.mark.parametrize(("tensor", "message"), [
+    (torch.zeros(2, 3, 4, 4), r"\(2, 3, 4, 4\)"),
+    (torch.zeros(8, 4, 4), "feature_maps"),
+    (torch.full((1, 4, 4), 1.2), "0..1, got 1.2 to 1.2"),
+    (torch.full((1, 4, 4), torch.nan), "NaN"),
+])
+def test_to_image_refuses_what_is_no_picture(tensor, message):
+    with pytest.raises(ValueError, match=message):
+        images.to_image(tensor)
+
+
+def test_to_image_clips_when_asked():
+    assert images.to_image(torch.tensor([[-1.0, 0.5, 2.0]]), clip=True).tolist() == [[0, 128, 255]]
+
+
+def test_upload_asks_colab(monkeypatch):
+    files = types.SimpleNamespace(upload=lambda: {"mine.png": encoded(COLOUR)})
+    monkeypatch.setitem(sys.modules, "google.colab", types.SimpleNamespace(files=files))
+    assert np.array_equal(images.upload(), COLOUR)
+    files.upload = dict
+    with pytest.raises(RuntimeError, match="no file was chosen"):
+        images.upload()
+
+
+def test_upload_says_where_it_works():
+    with pytest.raises(RuntimeError, match="Colab only"):
+        images.upload()

@@ -1,0 +1,99 @@
+"""convtwist.plot: scales that can be compared, zero in the middle, and alt text that reaches the notebook."""
+
+import base64
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from convtwist import images, plot
+
+PHOTO = images.sample("chelsea")
+SIGNED = torch.linspace(-1, 3, 64).view(1, 1, 8, 8)
+
+
+def drawn(picture):
+    return [image for axis in picture.figure.axes for image in axis.images]
+
+
+def test_a_signed_map_is_centred_on_zero():
+    image = drawn(plot.before_after(PHOTO, SIGNED, alt="a signed map"))[1]
+    assert (image.norm.vmin, image.norm.vmax) == (-3, 3)
+    assert image.cmap(image.norm(0.0))[:3] == pytest.approx((1, 1, 1), abs=0.05)
+
+
+def test_maps_in_a_row_share_one_scale():
+    maps = torch.stack([torch.zeros(8, 8), torch.full((8, 8), 2.0)])
+    first, second = drawn(plot.feature_maps(maps, alt="two flat maps"))
+    assert (first.norm.vmin, first.norm.vmax) == (second.norm.vmin, second.norm.vmax) == (0, 2)
+
+
+def test_one_wild_pixel_does_not_grey_out_a_photograph_and_the_bar_says_so():
+    wild = torch.rand(1, 1, 100, 100) - 0.5
+    wild[0, 0, 3, 3] = 1000
+    picture = plot.before_after(PHOTO, wild, alt="one wild pixel")
+    assert drawn(picture)[1].norm.vmax < 1
+    assert drawn(picture)[1].colorbar.extend == "both"
+
+
+def test_numbers_are_written_in_every_cell():
+    picture = plot.numbers([torch.tensor([[1.0, -2.5], [0.0, 30.0]])], ["grid"], alt="a small grid")
+    assert [text.get_text() for text in picture.figure.axes[0].texts] == ["1", "-2.5", "0", "30"]
+
+
+def test_text_on_cells_contrasts_with_them():
+    picture = plot.kernels(torch.tensor([[-9.0, 0.0, 9.0]]), alt="a steep kernel")
+    axis = picture.figure.axes[0]
+    for j, text in enumerate(axis.texts):
+        image = axis.images[0]
+        red, green, blue, _ = image.cmap(image.norm(image.get_array()[0, j]))
+        light = 0.299 * red + 0.587 * green + 0.114 * blue
+        assert (light > 0.5) == (text.get_color() == "black")
+
+
+@pytest.mark.parametrize("make", [
+    lambda alt: plot.photo(PHOTO, alt=alt),
+    lambda alt: plot.before_after(PHOTO, SIGNED, alt=alt),
+    lambda alt: plot.feature_maps(SIGNED, alt=alt),
+    lambda alt: plot.kernels(torch.eye(3), alt=alt),
+    lambda alt: plot.numbers([torch.eye(2)], ["eye"], alt=alt),
+    lambda alt: plot.curves({"loss": [3, 2, 1]}, x="step", y="loss", alt=alt),
+])
+def test_every_figure_carries_alt_text_into_the_notebook(make):
+    data, metadata = make("what the figure shows")._repr_mimebundle_()
+    mime = next(kind for kind in data if kind.startswith("image/"))
+    assert metadata[mime]["alt"] == "what the figure shows"
+    assert Image.open(io.BytesIO(base64.b64decode(data[mime]))).size[0] > 100
+    for alt in ("", "  ", "cat", None):
+        with pytest.raises(ValueError, match="alt must say in words"):
+            make(alt)
+
+
+def test_a_figure_is_the_same_bytes_twice():
+    pictures = [plot.before_after(PHOTO, SIGNED, alt="a signed map")._repr_mimebundle_() for _ in range(2)]
+    assert pictures[0] == pictures[1]
+
+
+@pytest.mark.parametrize("image", [PHOTO, PHOTO.astype(np.uint16) * 257, PHOTO[:, :, 0], PHOTO / 255,
+                                   images.to_tensor(PHOTO), images.to_tensor(PHOTO, grey=True)])
+def test_photo_takes_what_images_gives(image):
+    assert drawn(plot.photo(image, alt="the photograph itself"))[0].get_array().shape[:2] == PHOTO.shape[:2]
+
+
+@pytest.mark.parametrize(("call", "message"), [
+    (lambda: plot.photo(torch.zeros(1, 8, 4, 4), alt="eight channels here"), "feature_maps"),
+    (lambda: plot.photo(torch.full((3, 4, 4), 2.0), alt="far too bright"), "0..1, got 2 to 2"),
+    (lambda: plot.panels([PHOTO], [], alt="no title given"), "1 pictures, got 0"),
+    (lambda: plot.feature_maps(torch.zeros(2, 3, 4, 4), alt="a batch of two"), r"\(2, 3, 4, 4\)"),
+    (lambda: plot.numbers([torch.zeros(3)], ["row"], alt="not a matrix"), "two-dimensional"),
+])
+def test_refusals_say_what_to_do(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_save_writes_the_figure(tmp_path):
+    plot.photo(PHOTO, alt="the photograph itself").save(tmp_path / "figure.png")
+    assert Image.open(tmp_path / "figure.png").size[0] > 400
