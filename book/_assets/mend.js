@@ -11,3 +11,13 @@ document.addEventListener("DOMContentLoaded", () => {
   // A folded cell is announced as "Toggle hidden content", not by the words on it ("Show the solution").
   for (const summary of document.querySelectorAll("details.hide > summary")) summary.removeAttribute("aria-label");
 });
+
+// A formula in running text cannot be broken into lines: where it is wider than its paragraph, let it scroll.
+function foldWideFormulas() {
+  for (const formula of document.querySelectorAll("mjx-container:not([display])")) {
+    formula.classList.remove("wide");
+    formula.classList.toggle("wide", formula.getBoundingClientRect().width > formula.parentElement.clientWidth + 1);
+  }
+}
+addEventListener("load", () => window.MathJax?.startup?.promise?.then(foldWideFormulas));
+addEventListener("resize", foldWideFormulas);
