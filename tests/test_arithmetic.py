@@ -1,10 +1,13 @@
-"""convtwist.arithmetic: the size formulas of chapter 3 against the shapes that PyTorch returns."""
+"""convtwist.arithmetic: the formulas of chapters 2 to 5 against the shapes, weights and counts of PyTorch."""
+
+import doctest
 
 import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from convtwist import arithmetic
 
@@ -22,6 +25,68 @@ def test_output_size_equals_pytorch(size, kernel_size, options):
     else:
         shape = layer(torch.zeros(1, 1, size)).shape
         assert shape[-1] == arithmetic.output_size(size, kernel_size, **options)
+
+
+@given(st.integers(1, 30), st.integers(1, 7), st.fixed_dictionaries(numbers), st.booleans())
+def test_pooling_size_equals_pytorch(size, kernel_size, options, ceil_mode):
+    assume(options["padding"] <= kernel_size // 2)  # PyTorch's rule for pooling
+    options = options | {"ceil_mode": ceil_mode}
+    try:
+        shape = nn.functional.max_pool2d(torch.zeros(1, size, size), kernel_size, **options).shape
+    except RuntimeError:
+        with pytest.raises(ValueError, match="does not fit"):
+            arithmetic.output_size(size, kernel_size, **options)
+    else:
+        assert shape[-1] == arithmetic.output_size(size, kernel_size, **options)
+
+
+@given(st.integers(1, 12), st.integers(1, 6), st.fixed_dictionaries(numbers), st.integers(0, 4))
+def test_transposed_sizes_and_overlap_counts_equal_pytorch(size, kernel_size, options, output_padding):
+    options = options | {"output_padding": output_padding}
+    try:
+        stamped = nn.functional.conv_transpose1d(torch.ones(1, 1, size), torch.ones(1, 1, kernel_size), **options)
+    except RuntimeError:
+        with pytest.raises(ValueError, match="padding"):
+            arithmetic.transposed_output_size(size, kernel_size, **options)
+    else:
+        assert stamped.shape[-1] == arithmetic.transposed_output_size(size, kernel_size, **options)
+        assert stamped[0, 0].tolist() == arithmetic.overlap_count(size, kernel_size, **options)
+
+
+@given(st.integers(1, 40), st.integers(1, 7), st.fixed_dictionaries(numbers))
+def test_output_padding_returns_to_every_input_size(size, kernel_size, options):
+    assume(size + 2 * options["padding"] >= arithmetic.span(kernel_size, options["dilation"]))
+    places = arithmetic.output_size(size, kernel_size, **options)
+    reach = arithmetic.span(kernel_size, options["dilation"])
+    extra = size - (options["stride"] * (places - 1) + reach - 2 * options["padding"])
+    assert 0 <= extra < options["stride"]
+    assert arithmetic.transposed_output_size(places, kernel_size, output_padding=extra, **options) == size
+
+
+@given(st.integers(1, 8), st.integers(1, 5))
+def test_overlaps_are_even_exactly_if_the_stride_divides_the_kernel(kernel_size, stride):
+    inside = arithmetic.overlap_count(20, kernel_size, stride)[kernel_size:-kernel_size]
+    assert (len(set(inside)) == 1) == (kernel_size % stride == 0)
+
+
+@given(st.integers(1, 4), st.integers(1, 6), st.integers(1, 6), st.tuples(st.integers(1, 5), st.integers(1, 5)),
+       st.booleans(), st.tuples(st.integers(5, 9), st.integers(5, 9)))
+def test_convolution_counts_equal_pytorch(groups, inside, outside, kernel_size, bias, sides):
+    channels = {"in_channels": groups * inside, "out_channels": groups * outside}
+    layer = nn.Conv2d(**channels, kernel_size=kernel_size, groups=groups, bias=bias)
+    learned = sum(parameter.numel() for parameter in layer.parameters())
+    assert learned == arithmetic.conv_parameters(**channels, kernel_size=kernel_size, groups=groups, bias=bias)
+    with FlopCounterMode(display=False) as counter, torch.device("meta"):
+        output = layer.to("meta")(torch.empty(1, groups * inside, *sides))
+    expected = arithmetic.conv_multiply_adds(**channels, kernel_size=kernel_size, output_size=tuple(output.shape[2:]),
+                                             groups=groups)
+    assert counter.get_total_flops() == 2 * expected  # it counts a multiplication and an addition as two
+
+
+@given(st.integers(1, 50), st.integers(1, 50), st.booleans())
+def test_linear_parameters_equal_pytorch(inside, outside, bias):
+    layer = nn.Linear(inside, outside, bias=bias)
+    assert sum(p.numel() for p in layer.parameters()) == arithmetic.linear_parameters(inside, outside, bias=bias)
 
 
 @given(st.integers(1, 20), st.integers(1, 5), st.fixed_dictionaries(numbers))
@@ -65,12 +130,38 @@ def test_the_numbers_of_chapter_three():
     assert arithmetic.output_size(224, 7, padding=3, stride=2) == 112
 
 
+def test_the_numbers_of_chapters_two_and_five():
+    assert arithmetic.linear_parameters(100, 30) == 3030
+    assert arithmetic.conv_parameters(3, 7, 5) == 532
+    assert arithmetic.conv_parameters(3, 8, 5, bias=False) == 600
+    assert arithmetic.conv_multiply_adds(64, 16, 3, (28, 28)) == 7_225_344
+    narrow = arithmetic.conv_multiply_adds(64, 4, 1, 28), arithmetic.conv_multiply_adds(4, 16, 3, 28)
+    assert narrow == (200_704, 451_584)
+    assert arithmetic.transposed_output_size(2, 2) == 3 and arithmetic.transposed_output_size(2, 2, stride=2) == 4
+
+
+def test_the_examples_in_the_docstrings():
+    assert doctest.testmod(arithmetic).failed == 0
+
+
+def test_the_matrix_is_reached_from_here():
+    from convtwist.matrix import convolution_matrix
+
+    assert arithmetic.convolution_matrix is convolution_matrix
+
+
 @pytest.mark.parametrize(("call", "message"), [
     (lambda: arithmetic.output_size(0, 3), "input_size must be .* got 0"),
     (lambda: arithmetic.output_size(8, 3, stride=0), "stride must be .* got 0"),
     (lambda: arithmetic.output_size(8, 3, padding=-1), "padding must be .* from 0, got -1"),
     (lambda: arithmetic.span(3, 0), "dilation must be .* got 0"),
     (lambda: arithmetic.span(2.5), "kernel_size must be .* got 2.5"),
+    (lambda: arithmetic.transposed_output_size(4, 3, stride=2, output_padding=2), "output_padding must be .* got 2"),
+    (lambda: arithmetic.transposed_output_size(2, 2, padding=2), "padding=2 cuts off"),
+    (lambda: arithmetic.overlap_count(4, 3, 0), "stride must be .* got 0"),
+    (lambda: arithmetic.conv_parameters(3, 8, 3, groups=2), "in_channels=3 must be divisible by groups=2"),
+    (lambda: arithmetic.conv_multiply_adds(3, 8, 3, (0, 4)), r"output_size must be .* got \(0, 4\)"),
+    (lambda: arithmetic.linear_parameters(0, 1), "in_features must be .* got 0"),
 ])
 def test_refusals_name_the_argument(call, message):
     with pytest.raises(ValueError, match=message):

@@ -1,8 +1,12 @@
-"""The readable loops: what a layer computes, one output cell at a time.
+"""Cross-correlation, one output cell at a time, and the padding and dilation that go with it.
 
-Book: chapters 1 and 3. Slow on purpose; the tests hold them against PyTorch.
+Book: chapters 1 and 3.
 """
+
+import torch
 from torch import Tensor
+
+from convtwist.arguments import pair
 
 __all__ = ["conv2d", "corr2d", "dilate", "pad2d"]
 
@@ -23,18 +27,16 @@ def corr2d(input: Tensor, kernel: Tensor, *, stride=1, padding=0, dilation=1) ->
     >>> corr2d(torch.arange(9.).view(3, 3), torch.tensor([[0., 1.], [2., 3.]])).tolist()
     [[19.0, 25.0], [37.0, 43.0]]
     """
-    for name, value in (("input", input), ("kernel", kernel)):
-        if value.ndim != 2:
-            raise ValueError(f"{name} must be two-dimensional, got shape {tuple(value.shape)}")
+    two_dimensional(input=input, kernel=kernel)
     padded = pad2d(input, padding)
     kernel = dilate(kernel, dilation)
-    (down, right), (height, width) = _pair(stride, "stride"), kernel.shape
+    (down, right), (height, width) = pair(stride, "stride"), kernel.shape
     rows = (padded.shape[0] - height) // down + 1
     columns = (padded.shape[1] - width) // right + 1
     if rows < 1 or columns < 1:
         raise ValueError(f"a kernel spanning {height}x{width} does not fit in {padded.shape[0]}x{padded.shape[1]}; "
                          "pad more, dilate less or use a smaller kernel")
-    output = padded.new_zeros(rows, columns)
+    output = padded.new_zeros(rows, columns, dtype=torch.result_type(padded, kernel))
     for i in range(rows):
         for j in range(columns):
             patch = padded[i * down : i * down + height, j * right : j * right + width]
@@ -56,7 +58,7 @@ def dilate(kernel: Tensor, dilation=2) -> Tensor:
     >>> dilate(torch.tensor([[1., 2.]]), 3).tolist()
     [[1.0, 0.0, 0.0, 2.0]]
     """
-    down, right = _pair(dilation, "dilation")
+    down, right = pair(dilation, "dilation")
     height, width = kernel.shape
     spread = kernel.new_zeros((height - 1) * down + 1, (width - 1) * right + 1)
     spread[::down, ::right] = kernel
@@ -72,7 +74,7 @@ def pad2d(input: Tensor, padding=1, mode: str = "zeros") -> Tensor:
     >>> pad2d(torch.tensor([[1., 2., 3.]]), (0, 2), "reflect").tolist()
     [[3.0, 2.0, 1.0, 2.0, 3.0, 2.0, 1.0]]
     """
-    down, right = _pair(padding, "padding", smallest=0)
+    down, right = pair(padding, "padding", 0)
     height, width = input.shape
     output = input.new_zeros(height + 2 * down, width + 2 * right)
     for i in range(output.shape[0]):
@@ -101,8 +103,12 @@ def _source(index, size, mode):
     return inside
 
 
-def _pair(value, name, smallest=1):
-    pair = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
-    if len(pair) != 2 or not all(isinstance(v, int) and v >= smallest for v in pair):
-        raise ValueError(f"{name} must be one or two whole numbers from {smallest}, got {value!r}")
-    return pair
+def two_dimensional(**maps: Tensor) -> None:
+    """Check that each named map has rows and columns, and nothing else.
+
+    Raises:
+        ValueError: one has not.
+    """
+    for name, value in maps.items():
+        if value.ndim != 2:
+            raise ValueError(f"{name} must be two-dimensional, (height, width), got shape {tuple(value.shape)}")
