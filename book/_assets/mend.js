@@ -12,6 +12,9 @@ document.addEventListener("DOMContentLoaded", () => {
   for (const summary of document.querySelectorAll("details.hide > summary")) summary.removeAttribute("aria-label");
 });
 
+// The theme puts what scrolls into the tab order when the window changes; what is unfolded has changed, too.
+document.addEventListener("toggle", () => dispatchEvent(new Event("resize")), true);
+
 // A formula in running text cannot be broken into lines: where it is wider than its paragraph, let it scroll.
 function foldWideFormulas() {
   for (const formula of document.querySelectorAll("mjx-container:not([display])")) {

@@ -1,0 +1,143 @@
+"""The built book, served and opened in Chromium with the network shut.
+
+Fixtures: ``book_html`` (the folder), ``book_url`` (its address on this machine), ``browser``, and
+``open_page(address, width=..., theme=...)``, whose pages fail the test on any error in the console, any request
+beyond the book, and any that fails.
+"""
+
+import functools
+import http.server
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+from playwright.sync_api import Page, sync_playwright
+
+ROOT = Path(__file__).parents[2]
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+SWITCHES = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",  # no name resolves: the network is shut
+]  # fmt: skip
+
+
+@dataclass
+class Watched:
+    """A page and everything on it that should not have happened."""
+
+    page: Page
+    responses: list = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+
+
+@pytest.fixture(scope="session")
+def book_html(tmp_path_factory) -> Path:
+    """Build the book once for all workers, strictly, and return the folder with its pages."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = tmp_path_factory.getbasetemp().parent
+    else:
+        shared = tmp_path_factory.getbasetemp()
+    target, log = shared / "built-book", shared / "built-book.log"
+    with FileLock(str(target) + ".lock"):
+        if not log.exists():
+            started = time.perf_counter()
+            command = [Path(sys.executable).with_name("jupyter-book"), "build", ROOT, "--path-output", target,
+                       "-W", "--keep-going", "-n"]
+            result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+            seconds = time.perf_counter() - started
+            log.write_text(f"{result.returncode}\nbuilt in {seconds:.1f} s\n{result.stdout}\n{result.stderr}")
+    status, output = log.read_text().split("\n", 1)
+    if status != "0":
+        complaints = [line for line in output.splitlines() if "WARNING" in line or "ERROR" in line]
+        pytest.fail("the strict build failed:\n" + "\n".join(complaints or output.splitlines()[-40:]))
+    return target / "_build" / "html"
+
+
+@pytest.fixture(scope="session")
+def book_url(book_html) -> str:
+    """Serve the built book on this machine and return its address, with a slash at the end."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *arguments):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(book_html)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Start Chromium. Without one the tests are skipped, but on a build server they fail."""
+    if CHROMIUM is None:
+        reason = "no Chromium found: the pages were not tested (Debian: apt-get install chromium)"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="session")
+def watch(browser, book_url, book_html):
+    """Return a function that opens an address and returns a :class:`Watched` page; the caller closes it."""
+    inside = (book_url, book_html.as_uri(), "data:", "blob:")
+
+    def open_watched(address: str, width: int = 1280, height: int = 900, theme: str = "light") -> Watched:
+        context = browser.new_context(viewport={"width": width, "height": height}, reduced_motion="reduce")
+        context.add_init_script(f"localStorage.mode = localStorage.theme = {theme!r}")
+        watched = Watched(context.new_page())
+
+        def gate(route):
+            if route.request.url.startswith(inside):
+                route.continue_()
+            else:
+                watched.faults.append(f"request to another place: {route.request.url}")
+                route.abort()
+
+        def message(entry):
+            if entry.type in ("error", "warning"):
+                watched.faults.append(f"console {entry.type}: {entry.text}")
+
+        def response(answer):
+            watched.responses.append(answer)
+            if answer.status >= 400:
+                watched.faults.append(f"status {answer.status}: {answer.url}")
+
+        page = watched.page
+        page.route("**/*", gate)
+        page.on("console", message)
+        page.on("pageerror", lambda error: watched.faults.append(f"page error: {error}"))
+        page.on("response", response)
+        page.on("requestfailed", lambda request: watched.faults.append(f"request failed: {request.url}"))
+        page.goto(address if ":" in address else book_url + address, wait_until="load")
+        page.evaluate("async () => { await window.MathJax?.startup?.promise; await document.fonts.ready; }")
+        return watched
+
+    return open_watched
+
+
+@pytest.fixture
+def open_page(watch):
+    """Return ``watch`` for pages that close with the test, which fails if anything went wrong on them."""
+    opened: list[Watched] = []
+
+    def open_one(address: str, **options) -> Page:
+        opened.append(watch(address, **options))
+        return opened[-1].page
+
+    yield open_one
+    for watched in opened:
+        watched.page.context.close()
+    assert not [fault for watched in opened for fault in watched.faults]

@@ -1,0 +1,199 @@
+"""Every page of the built book, opened as readers do: laptop and phone, light and dark, served and as a file."""
+
+import gzip
+import itertools
+import re
+from importlib import resources
+from pathlib import Path
+from types import SimpleNamespace
+from urllib.parse import unquote, urlsplit
+
+import pytest
+import yaml
+from bs4 import BeautifulSoup
+from fontTools.ttLib import TTFont
+from scorecard import record
+
+ROOT = Path(__file__).parents[2]
+AXE = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
+AXE_RUN = """async wide => (await axe.run(document, {
+  resultTypes: ["violations"],
+  runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"],
+  // Contrast takes most of the time, and a phone shows no colour that a laptop doesn't.
+  rules: {"label-content-name-mismatch": {enabled: true}, "color-contrast": {enabled: wide}},
+})).violations"""
+UNFOLD = """() => {
+  for (const details of document.querySelectorAll("article details")) details.open = true;
+  for (const box of document.querySelectorAll(".toggle-hidden")) box.classList.remove("toggle-hidden");
+}"""
+ICONS = """() => [...document.querySelectorAll("*")].flatMap(element => ["::before", "::after"].map(part => {
+  const style = getComputedStyle(element, part);
+  return [style.fontFamily, style.fontWeight, style.content];
+})).filter(([family, , content]) => family.includes("Font Awesome") && /[\\ue000-\\uf8ff]/.test(content))"""
+HEAVIEST = 1_500_000  # bytes, gzipped, all requests of one page together
+
+
+def chapters() -> list[str]:
+    """Return the address of each page that _toc.yml lists."""
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+    files = [toc["root"], *(entry["file"] for part in toc["parts"] for entry in part["chapters"])]
+    return [f"{file.removesuffix('.ipynb').removesuffix('.md')}.html" for file in files]
+
+
+PAGES = [*chapters(), "search.html", "genindex.html"]
+VIEWS = [*itertools.product(["http"], [1280, 390], ["light", "dark"]), ("file", 1280, "light")]
+
+
+@pytest.fixture(scope="module", params=PAGES)
+def address(request):
+    """Return one page's address below the book's root."""
+    return request.param
+
+
+@pytest.fixture(scope="module", params=VIEWS, ids=lambda view: "-".join(map(str, view)))
+def visit(request, address, watch, book_html, book_url):
+    """Open one page one way and note all that the tests below ask about."""
+    scheme, width, theme = request.param
+    root = book_url if scheme == "http" else book_html.as_uri() + "/"
+    watched = watch(root + address, width=width, theme=theme)
+    page = watched.page
+    page.evaluate(UNFOLD)
+    page.wait_for_timeout(400)  # the theme waits 300 ms before it puts what now scrolls into the tab order
+    violations = []
+    if scheme == "http":  # axe reads style sheets with requests that a browser refuses a page opened as a file
+        page.evaluate(AXE)
+        violations = page.evaluate(AXE_RUN, width > 600)
+    yield SimpleNamespace(
+        address=address,
+        faults=watched.faults,
+        weight=sum(len(gzip.compress(answer.body())) for answer in watched.responses) if scheme == "http" else 0,
+        violations=violations,
+        theme=(theme, page.evaluate("document.documentElement.dataset.theme")),
+        overflow=page.evaluate("document.documentElement.scrollWidth") - width,
+        unset=page.evaluate("""() => [...document.querySelectorAll("article .math")]
+            .filter(node => !node.querySelector("mjx-container") || node.querySelector("mjx-merror"))
+            .map(node => node.textContent)"""),
+        pictures=page.evaluate("""() => [...document.images].map(image => ({
+            source: image.src.slice(0, 80), width: image.naturalWidth, alt: image.getAttribute("alt")}))"""),
+        icons=page.evaluate(ICONS),
+    )
+    page.context.close()
+
+
+def test_nothing_went_wrong(visit):
+    """No error or warning in the console, no failed request, none beyond the book."""
+    assert not visit.faults
+    wanted, shown = visit.theme
+    assert shown == wanted
+
+
+def test_accessibility(visit):
+    """Axe finds no violation of WCAG 2.2 A or AA, with every folded part unfolded."""
+    found = [(violation["id"], node["html"][:200], node["failureSummary"])
+             for violation in visit.violations for node in violation["nodes"]]
+    assert not found
+
+
+def test_page_does_not_scroll_sideways(visit):
+    assert visit.overflow <= 0
+
+
+def test_formulas_are_typeset(visit):
+    assert not visit.unset
+
+
+def test_pictures_are_there(visit):
+    """Each picture has loaded and has an alt attribute; in the text, a text in it."""
+    assert not [picture for picture in visit.pictures if picture["width"] == 0 or picture["alt"] is None]
+
+
+def test_icons_are_in_the_subset_fonts(visit):
+    """Each icon drawn is in the fonts that tools/subset_icons.py wrote."""
+    fonts = ROOT / "book" / "_assets" / "vendor" / "fontawesome" / "webfonts"
+    files = {("Free", 900): "fa-solid-900", ("Free", 400): "fa-regular-400", ("Brands", 400): "fa-brands-400"}
+    for family, weight, content in visit.icons:
+        name = files["Brands" if "Brands" in family else "Free", int(weight)]
+        known = TTFont(fonts / f"{name}.woff2").getBestCmap()
+        assert all(ord(char) in known for char in content.strip("'\"")), (name, ascii(content))
+
+
+def test_weight(visit):
+    record("heaviest page, KB gzipped", visit.weight / 1000)
+    assert visit.weight <= HEAVIEST
+
+
+def parsed(book_html) -> dict[Path, BeautifulSoup]:
+    """Return each built page, parsed."""
+    pages = (path for path in sorted(book_html.rglob("*.html")) if "_static" not in path.parts)
+    return {path: BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser") for path in pages}
+
+
+def test_every_built_page_is_visited(book_html):
+    """Nothing is built that the tests above don't open, but for the redirect at the root."""
+    built = {path.relative_to(book_html).as_posix() for path in parsed(book_html)}
+    assert built - {"index.html", "prf-prf.html"} == set(PAGES)
+
+
+def test_links_and_anchors(book_html):
+    """Each link inside the book leads to a file that is there, and to an anchor that it has."""
+    pages = parsed(book_html)
+    anchors = {path: {tag["id"] for tag in soup.find_all(id=True)} for path, soup in pages.items()}
+    broken, count = [], 0
+    for path, soup in pages.items():
+        links = [tag.get(key) for tag in soup.find_all(True) for key in ("href", "src") if tag.get(key)]
+        for link in links:
+            parts = urlsplit(link)
+            if parts.scheme or parts.netloc:
+                continue
+            count += 1
+            target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            if not target.is_file():
+                broken.append(f"{path.name}: {link}: no such file")
+            elif parts.fragment and target in anchors and unquote(parts.fragment) not in anchors[target]:
+                broken.append(f"{path.name}: {link}: no such anchor")
+    record("links inside the book followed", count)
+    assert not broken
+
+
+def test_pages_load_nothing_from_elsewhere(book_html):
+    """No element that a browser fetches by itself names another machine, whether or not it was visited."""
+    found = [str(tag)[:120] for soup in parsed(book_html).values()
+             for tag in soup.find_all(["script", "link", "img", "iframe", "source", "video", "audio"])
+             if re.match(r"(https?:)?//", tag.get("src") or tag.get("href") or "") and tag.get("rel") != ["canonical"]]
+    assert not found
+
+
+def test_no_link_to_an_unknown_repository(book_html):
+    """Buttons that lead to the repository are absent, not dead, until the publishing workflow adds them."""
+    for soup in parsed(book_html).values():
+        assert not soup.select(".dropdown-source-buttons, .dropdown-launch-buttons, a[href*='executablebooks/jupyter']")
+
+
+@pytest.mark.parametrize("scheme", ["http", "file"])
+def test_search(scheme, open_page, book_url, book_html):
+    """Search works without a server, too, and finds a chapter by what its title says."""
+    root = book_url if scheme == "http" else book_html.as_uri() + "/"
+    page = open_page(root + "search.html?q=padding")
+    page.wait_for_selector("#search-results li a")
+    links = page.eval_on_selector_all("#search-results li a", "links => links.map(link => link.href)")
+    assert any("03_padding_stride_dilation" in link for link in links[:5])
+
+
+def test_theme_switch_by_keyboard(open_page):
+    """The switch is reached and pressed without a mouse, and the page changes."""
+    page = open_page(PAGES[0], theme="light")
+    themes = []
+    for _ in range(3):  # light, dark, and as the system says
+        page.locator(".theme-switch-button:visible").first.press("Enter")
+        themes.append(page.evaluate("document.documentElement.dataset.theme"))
+    assert set(themes) == {"light", "dark"}
+
+
+def test_folded_solution_opens_by_keyboard(open_page):
+    """A solution is hidden until asked for, and a key is enough to ask."""
+    page = open_page("book/01_cross_correlation.html")
+    details = page.locator("details.hide").first
+    assert details.get_attribute("open") is None
+    details.locator("summary").focus()
+    page.keyboard.press("Enter")
+    assert details.get_attribute("open") is not None
