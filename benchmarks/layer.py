@@ -1,0 +1,237 @@
+"""What a twist costs: time, memory and multiply-adds, against Conv2d in the same run.
+
+Book: chapter 12.  ::
+
+    python benchmarks/layer.py                        everything; the better part of an hour on two cores
+    python benchmarks/layer.py --quick                a smoke test
+    python benchmarks/layer.py --skip compiled resnet
+
+Contenders take turns.  A ratio is the median over the rounds of "this layer / Conv2d in the same round and the
+same engine".  Training is forward and backward, with the gradient of the input; for ResNet-50 it is a whole
+step with loss and optimizer.
+"""
+
+import argparse
+import itertools
+
+import torch
+import torch.nn.functional as F
+from contenders import CONTENDERS
+from resnet import resnet50
+from timing import default_device, interleaved, machine, peak_memory, summary, table, write
+
+from convtwist import ConvTwist2d, convert
+
+SHAPES = [(16, 64, 56), (16, 128, 28), (16, 256, 14), (8, 64, 128)]
+TARGETS = [  # contender, where, engine, what, at most
+    ("ConvTwist similarity", "layer", "compiled", "training", 1.35),
+    ("ConvTwist similarity", "layer", "eager", "training", 2.0),
+    ("ConvTwist similarity", "layer", "eager", "memory", 1.6),
+    ("ConvTwist similarity", "layer", "compiled", "memory", 1.6),
+    ("ConvTwist similarity", "ResNet-50", "compiled", "training", 1.15),
+    ("ConvTwist similarity", "ResNet-50", "compiled", "memory", 1.6),
+    ("IsoTwist2d", "layer", "compiled", "training", 1.0),
+]
+
+
+def main():
+    options = arguments()
+    torch.set_num_threads(options.threads or torch.get_num_threads())
+    torch._dynamo.config.recompile_limit = 64  # all contenders share the code of nn.Sequential
+    device = torch.device(options.device) if options.device else default_device()
+    results = {"machine": machine(device), "repeats": options.repeats, "rows": []}
+    print(" ".join(f"{key}={value}" for key, value in results["machine"].items() if value is not None))
+    engines = ["eager"] if "compiled" in options.skip else ["eager", "compiled"]
+    for shape in options.shapes:
+        results["rows"] += layer_rows(shape, options, engines, device)
+        report(results["rows"], " x ".join(map(str, shape)))
+    if "resnet" not in options.skip:
+        results["rows"] += resnet_rows(options, engines, device)
+        report(results["rows"], "ResNet-50")
+    print()
+    for line in verdicts(results["rows"]):
+        print(line)
+    if options.json:
+        write(options.json, results)
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=9, help="rounds; the median of 7 or more is worth quoting")
+    parser.add_argument("--shapes", nargs="+", type=lambda text: tuple(map(int, text.split(","))), default=SHAPES,
+                        metavar="N,C,H", help="batch, channels in and out, side")
+    parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS), metavar="NAME",
+                        help=f"from {', '.join(CONTENDERS)}; Conv2d always runs")
+    parser.add_argument("--skip", nargs="+", choices=["compiled", "resnet"], default=[])
+    parser.add_argument("--resnet-batch", type=int, default=8)
+    parser.add_argument("--resnet-size", type=int, default=128)
+    parser.add_argument("--threads", type=int, help="default: torch's choice")
+    parser.add_argument("--device", help="default: the GPU where there is one")
+    parser.add_argument("--json", help="write the results here")
+    parser.add_argument("--quick", action="store_true", help="tiny shapes, 2 rounds: does it run?")
+    options = parser.parse_args()
+    options.contenders = ["Conv2d", *(name for name in options.contenders if name != "Conv2d")]
+    if options.quick:
+        options.repeats, options.shapes = 2, [(2, 8, 12)]
+        options.resnet_batch, options.resnet_size = 2, 64
+    return options
+
+
+def layer_rows(shape, options, engines, device):
+    """Time the layers on one shape and return a row for each contender and engine."""
+    batch, channels, side = shape
+    torch.compiler.reset()  # what an earlier shape has compiled is not to be looked through at every call
+    torch.manual_seed(0)
+    u = torch.randn(batch, channels, side, side, device=device, requires_grad=True)
+    gradient = torch.randn(batch, channels, side, side, device=device)
+    layers = {name: CONTENDERS[name].build(channels, channels, device=device) for name in options.contenders}
+    calls = {name: with_engines(layer, engines) for name, layer in layers.items()}
+
+    def forget(layer):
+        u.grad = None
+        layer.zero_grad(set_to_none=True)
+
+    def training(name, engine):
+        def step():
+            forget(layers[name])
+            calls[name][engine](u).backward(gradient)
+        return step
+
+    def inference(name, engine):
+        def step():
+            with torch.no_grad():
+                calls[name][engine](u)
+        return step
+
+    def resident(name):
+        forget(layers[name])
+        return size([u, gradient, *layers[name].parameters()])
+
+    rows = measure(options, engines, device, {"inference": inference, "training": training}, resident)
+    for row in rows:
+        contender = CONTENDERS[row["contender"]]
+        row.update(where="layer", shape=list(shape),
+                   parameters=sum(p.numel() for p in layers[row["contender"]].parameters()),
+                   multiply_adds=contender.multiply_adds(batch, channels, channels, side * side))
+    return rows
+
+
+def resnet_rows(options, engines, device):
+    """Time whole training steps of ResNet-50 with each contender in the place of its 3x3 layers."""
+    batch, side = options.resnet_batch, options.resnet_size
+    torch.compiler.reset()
+    torch.manual_seed(0)
+    u = torch.randn(batch, 3, side, side, device=device)
+    labels = torch.randint(10, (batch,), device=device)
+    models = {name: network(name).to(device).train() for name in options.contenders}
+    calls = {name: with_engines(model, engines) for name, model in models.items()}
+    optimizers = {name: torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9) for name, model in models.items()}
+
+    def training(name, engine):
+        def step():
+            optimizers[name].zero_grad(set_to_none=True)
+            F.cross_entropy(calls[name][engine](u), labels).backward()
+            optimizers[name].step()
+        return step
+
+    def resident(name):
+        optimizers[name].zero_grad(set_to_none=True)
+        momenta = [value for state in optimizers[name].state.values() for value in state.values()
+                   if isinstance(value, torch.Tensor)]
+        return size([u, *models[name].parameters(), *models[name].buffers(), *momenta])
+
+    rows = measure(options, engines, device, {"training": training}, resident)
+    for row in rows:
+        contender, model = CONTENDERS[row["contender"]], models[row["contender"]]
+        row.update(where="ResNet-50", shape=[batch, 3, side], parameters=sum(p.numel() for p in model.parameters()),
+                   multiply_adds=resnet_multiply_adds(contender, batch, side))
+    return rows
+
+
+def network(name):
+    if name.startswith("ConvTwist"):
+        model = convert(resnet50(CONTENDERS["Conv2d"].build), inplace=True, operators=name.split()[1])
+        for module in model.modules():
+            if isinstance(module, ConvTwist2d):
+                torch.nn.init.normal_(module.twist, std=1e-3)
+        return model
+    return resnet50(CONTENDERS[name].build)
+
+
+def resnet_multiply_adds(contender, batch, side):
+    """Add up the network's multiply-adds by a run on tensors without memory, with this contender's 3x3 layers."""
+    total = 0
+
+    def count(module, inputs, output):
+        nonlocal total
+        if isinstance(module, torch.nn.Linear):
+            total += batch * module.weight.numel()
+        elif module.kernel_size == (3, 3):
+            total += contender.multiply_adds(batch, module.in_channels, module.out_channels, output[0, 0].numel())
+        else:
+            total += batch * output[0, 0].numel() * module.weight.numel()
+
+    model = resnet50(CONTENDERS["Conv2d"].build).to("meta")
+    for module in model.modules():
+        if isinstance(module, (torch.nn.Conv2d, torch.nn.Linear)):
+            module.register_forward_hook(count)
+    model(torch.empty(batch, 3, side, side, device="meta"))
+    return total
+
+
+def measure(options, engines, device, kinds, resident):
+    """Time every contender, engine and kind in one go, then take the peaks of memory, one at a time."""
+    keys = list(itertools.product(options.contenders, engines, kinds))
+    cases = {key: kinds[key[2]](key[0], key[1]) for key in keys}
+    seconds = interleaved(cases, device, repeats=options.repeats, least_seconds=0 if options.quick else 0.05)
+    rows = []
+    for name, engine in itertools.product(options.contenders, engines):
+        row = {"contender": name, "engine": engine}
+        for kind in kinds:
+            row[kind] = summary(seconds[name, engine, kind], seconds["Conv2d", engine, kind])
+        held = resident(name)
+        row["peak_bytes"] = peak_memory(cases[name, engine, "training"], device, held)
+        resident(name)  # gradients out of the way of the next
+        rows.append(row)
+    for row in rows:
+        (reference,) = [r for r in rows if r["contender"] == "Conv2d" and r["engine"] == row["engine"]]
+        row["memory"] = row["peak_bytes"] / reference["peak_bytes"]
+    return rows
+
+
+def with_engines(module, engines):
+    """Return the module as each engine runs it; a layer that breaks the graph is an error, not a slow number."""
+    return {engine: module if engine == "eager" else torch.compile(module, dynamic=False, fullgraph=True)
+            for engine in engines}
+
+
+def size(tensors):
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+def report(rows, title):
+    """Print the rows that were added last, those of one shape."""
+    rows = [row for row in rows if row["where"] == rows[-1]["where"] and row["shape"] == rows[-1]["shape"]]
+    reference = rows[0]
+    kinds = [kind for kind in ("inference", "training") if kind in reference]
+    lines = [["contender", "engine", "multiply-adds", *itertools.chain(*((f"{kind}, ms", "ratio") for kind in kinds)),
+              "peak, MB", "ratio"]]
+    for row in rows:
+        times = itertools.chain(*((f"{row[kind]['median_ms']:.1f}", f"{row[kind]['ratio']:.2f}") for kind in kinds))
+        lines.append([row["contender"], row["engine"], f"{row['multiply_adds'] / reference['multiply_adds']:.2f}",
+                      *times, f"{row['peak_bytes'] / 1e6:.1f}", f"{row['memory']:.2f}"])
+    print(f"\n{title}\n{table(lines)}", flush=True)
+
+
+def verdicts(rows):
+    """Yield a line for each target and each row that it is about."""
+    for contender, where, engine, what, most in TARGETS:
+        for row in rows:
+            if (row["contender"], row["where"], row["engine"]) == (contender, where, engine):
+                value = row["memory"] if what == "memory" else row[what]["ratio"]
+                yield (f"{'met   ' if value <= most else 'MISSED'}  {contender}, {where} {row['shape']}, {engine} "
+                       f"{what}: {value:.2f}, target {most}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""What the benchmarks compare must compute what it should, and their yardsticks must measure.  Nothing is timed."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from convtwist.posted import from_version2
+
+FOLDER = Path(__file__).parent.parent / "benchmarks"
+if not FOLDER.exists():
+    pytest.skip("the benchmarks are not part of this installation", allow_module_level=True)
+sys.path.insert(0, str(FOLDER))
+try:
+    import contenders
+    import groups
+    import layer
+    import resnet
+    import timing
+finally:
+    sys.path.remove(str(FOLDER))
+
+torch.set_num_threads(1)
+CPU = torch.device("cpu")
+
+
+def test_the_literal_version_2_computes_what_ours_does():
+    torch.manual_seed(0)
+    posted = contenders.ThreeConvolutions(6, 4, stride=2)
+    state = {"conv.weight": posted.conv.weight, "coeff_Ax": posted.a[..., 0, 0], "coeff_Ay": posted.b[..., 0, 0]}
+    u = torch.randn(2, 6, 9, 12)
+    torch.testing.assert_close(posted(u), from_version2(state, stride=2)(u), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", contenders.CONTENDERS)
+@pytest.mark.parametrize("stride", [1, 2])
+def test_every_contender_takes_the_place_of_the_convolution(name, stride):
+    module = contenders.CONTENDERS[name].build(4, 6, stride)
+    u = torch.randn(2, 4, 8, 12, requires_grad=True)
+    out = module(u)
+    assert out.shape == nn.Conv2d(4, 6, 3, stride, 1)(u).shape
+    out.sum().backward()
+    contender = contenders.CONTENDERS[name]
+    weights = sum(p.numel() for p in module.parameters())
+    if name != "posted version 2":  # which ties what it multiplies with
+        assert contender.multiply_adds(1, 4, 6, 1) == weights
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 8])
+def test_both_ways_of_connecting_groups_agree(count):
+    torch.manual_seed(count)
+    built = dict(groups.contenders(16, count, CPU))
+    u = torch.randn(2, 16, 6, 7)
+    for what in ("convolution", "twist"):
+        torch.testing.assert_close(built[f"{what}, dense"](u), built[f"{what}, permuted"](u), rtol=1e-4, atol=1e-4)
+
+
+def test_resnet_50_is_resnet_50():
+    model = resnet.resnet50(contenders.CONTENDERS["Conv2d"].build, classes=1000).to("meta")
+    assert sum(p.numel() for p in model.parameters()) == 25_557_032
+    assert model(torch.empty(1, 3, 224, 224, device="meta")).shape == (1, 1000)
+    adds = layer.resnet_multiply_adds(contenders.CONTENDERS["Conv2d"], 1, 224)
+    assert adds == pytest.approx(4.09e9, rel=0.01)  # the well-known 4.1 billion
+
+
+def test_the_peak_is_what_was_alive_at_once():
+    def step():
+        a = torch.ones(1_000_000)
+        b = a + 1
+        del a
+        c = b + 1
+        del b, c
+
+    step()
+    assert timing.peak_memory(step, CPU) == pytest.approx(8_000_000, abs=100)  # the number 1 takes a few bytes
+    assert timing.peak_memory(step, CPU, resident=4_000_000) == pytest.approx(12_000_000, abs=100)
+
+
+def test_contenders_take_turns_and_ratios_are_taken_within_a_round():
+    calls = []
+    seconds = timing.interleaved({name: lambda name=name: calls.append(name) for name in "abc"}, CPU, repeats=4,
+                                 least_seconds=0)
+    assert "".join(calls[6:]) == "abc" "bca" "cab" "abc"
+    assert {name: len(times) for name, times in seconds.items()} == {"a": 4, "b": 4, "c": 4}
+    # A slow second round doubles both and leaves the ratio alone.
+    summary = timing.summary([2.0, 4.0, 2.2], [1.0, 2.0, 1.0])
+    assert summary["ratio"] == 2.0 and summary["median_ms"] == 2200
+
+
+def test_the_machine_is_named_without_paths(tmp_path):
+    found = timing.machine(CPU)
+    assert found["cpu"] and found["cores"] >= 1 and found["torch"] == torch.__version__
+    assert not any("/" in str(value) for value in found.values())
+    timing.write(tmp_path / "r.json", {"x": [1.23456789], "y": {"z": 3}})
+    assert (tmp_path / "r.json").read_text().split() == ["{", '"x":', "[", "1.235", "],", '"y":', "{", '"z":', "3",
+                                                         "}", "}"]
