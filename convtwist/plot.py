@@ -242,7 +242,7 @@ def _cells(axis, grid, cell, signed):
     cmap, norm = (colormaps[SIGNED], Normalize(-reach * 1.6, reach * 1.6)) if signed else \
         (colormaps["Blues"], Normalize(0, reach * 2.2))  # pale, so that the numbers stay legible
     axis.imshow(grid, cmap=cmap, norm=norm, aspect="equal")
-    texts = [[f"{value:.4g}" for value in row] for row in np.round(grid, 3)]
+    texts = [[f"{value:.4g}" for value in row] for row in np.round(grid, 3) + 0.0]  # no "-0"
     longest = max(len(text) for row in texts for text in row)
     size = min(14, 72 * cell / (0.62 * max(longest, 2) + 0.5))
     for (i, j), value in np.ndenumerate(grid):
