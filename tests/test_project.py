@@ -1,0 +1,148 @@
+"""The project as a whole: one version, a README that leads somewhere, a wheel that works alone."""
+
+import ast
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+TEXT = {".cfg", ".cff", ".css", ".html", ".ipynb", ".json", ".md", ".mjs", ".js", ".py", ".svg", ".toml", ".txt",
+        ".yaml", ".yml", ".bib", ".csv", ""}  # fmt: skip
+
+
+def tracked() -> list[Path]:
+    """Return the project's files, as git knows them or, outside a checkout, as they lie there."""
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode == 0 and listed.stdout:
+        paths = [ROOT / line for line in listed.stdout.splitlines()]
+    else:
+        paths = [path for path in ROOT.rglob("*") if not {"_build", "dist", ".git", ".venv"}.intersection(path.parts)]
+    return [path for path in paths if path.is_file()]
+
+
+def metadata() -> str:
+    return (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+
+
+def test_one_version():
+    """pyproject.toml, the package, CITATION.cff, CHANGELOG.md and the notebooks' first cells agree."""
+    version = re.search(r'^version = "(.+)"', metadata(), re.MULTILINE).group(1)
+    package = (ROOT / "convtwist" / "__init__.py").read_text(encoding="utf-8")
+    assert re.search(r'^__version__ = "(.+)"', package, re.MULTILINE).group(1) == version
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert re.search(r'^version: "?([^"\n]+)', citation, re.MULTILINE).group(1) == version
+    assert version in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    for path in (ROOT / "book").glob("*.ipynb"):
+        pinned = re.findall(r"pip install [^\n]*convtwist==([\w.]+)", path.read_text(encoding="utf-8"))
+        assert pinned and set(pinned) == {version}, path.name
+
+
+def test_readme_map_leads_to_files():
+    """Each link in README.md and CONTRIBUTING.md to a file of the project finds it."""
+    for name in ("README.md", "CONTRIBUTING.md"):
+        links = re.findall(r"\]\(([^)#]+)\)", (ROOT / name).read_text(encoding="utf-8"))
+        missing = [link for link in links if "://" not in link and not (ROOT / link).exists()]
+        assert not missing
+
+
+def test_readme_commands_are_the_ones_that_run():
+    """The test command of README.md is what .ci/run calls."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "pip install -r requirements.txt && jupyter-book build ." in readme
+    assert "\npytest --nbval\n" in readme
+    assert re.search(r"pytest --nbval$", (ROOT / ".ci" / "run").read_text(encoding="utf-8"), re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    """Build the wheel in an environment of its own."""
+    target = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "build", "--wheel", "--outdir", str(target), str(ROOT)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr[-2000:]
+    return next(target.glob("*.whl"))
+
+
+def test_wheel_is_complete(wheel):
+    """Photographs with their licences, the labs' scripts and styles, and the typing marker are inside."""
+    names = set(zipfile.ZipFile(wheel).namelist())
+    wanted = {f"convtwist/photographs/{path.name}" for path in (ROOT / "images").iterdir()}
+    files = (ROOT / "convtwist").rglob("*")
+    wanted |= {path.relative_to(ROOT).as_posix() for path in files if path.suffix in {".py", ".mjs", ".css"}}
+    wanted.add("convtwist/py.typed")
+    assert wanted <= names
+    assert not [name for name in names if name.startswith(("tests/", "book/"))]
+
+
+def test_wheel_works_alone(wheel, tmp_path):
+    """Unpacked elsewhere, the package finds its photographs and its labs."""
+    zipfile.ZipFile(wheel).extractall(tmp_path)
+    program = (
+        "import convtwist, pathlib; from convtwist import images, labs;"
+        "assert pathlib.Path(convtwist.__file__).is_relative_to(pathlib.Path.cwd());"
+        "assert images.sample('chelsea').shape[-1] == 3"
+    )
+    result = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+
+
+def test_import_needs_torch_and_numpy_only():
+    """``import convtwist`` reaches for nothing that only the book or the training needs."""
+    program = "import sys, torch; before = set(sys.modules); import convtwist; print(*(set(sys.modules) - before))"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    loaded = {name.split(".")[0] for name in result.stdout.split()}
+    assert not loaded & {"matplotlib", "cv2", "kornia", "PIL", "IPython", "lightning", "scipy"}
+
+
+def test_declared_dependencies_are_bounded_and_consistent():
+    """requirements.txt bounds every package, and keeps out the two that break the others."""
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    packages = [line for line in lines if line and not line.startswith(("#", "-e"))]
+    assert "torch==2.13.0" in packages and "-e ." in lines
+    assert all(re.search(r"==|<", line) for line in packages), "each has an upper bound"
+    names = {re.match(r"[\w.-]+", line).group() for line in packages}
+    assert not names & {"torchvision", "opencv-python"}
+    assert "torchvision" not in metadata()
+
+
+def test_no_file_names_somebodys_machine():
+    """No path of a home, a temporary or a working directory of ours is left in any file."""
+    machine = re.compile(r"/(?:home|Users|root|work|opt|tmp)" + r"/\w|[A-Z]:\\\\Users")
+    found = []
+    for path in tracked():
+        if path.suffix in TEXT:
+            for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+                if machine.search(re.sub(r"base64,[A-Za-z0-9+/=]+|\"image/\w+\": \".*", "", line)):
+                    found.append(f"{path.relative_to(ROOT)}:{number}: {line.strip()[:100]}")
+    assert not found
+
+
+def test_only_plot_imports_matplotlib():
+    """``convtwist.plot`` is the one place where matplotlib is imported."""
+    for path in (ROOT / "convtwist").rglob("*.py"):
+        imported = set()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                imported.update(alias.name.split(".")[0] for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                imported.add(node.module.split(".")[0])
+        assert "matplotlib" not in imported or path.name == "plot.py", path
+
+
+def test_repository_links_for_publishing():
+    """The published book's buttons lead to the repository it was built in; an address that is none is refused."""
+    command = [sys.executable, "tools/repository_links.py"]
+    address = "https://example.org/owner/name"
+    result = subprocess.run([*command, address, "main"], cwd=ROOT, capture_output=True, text=True)
+    config = yaml.safe_load(result.stdout)
+    assert config["repository"] == {"url": address, "branch": "main", "path_to_book": ""}
+    assert config["html"]["use_edit_page_button"] and "colab" in config["launch_buttons"]["colab_url"]
+    stored = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    assert config["sphinx"] == stored["sphinx"] and not stored["repository"]["url"]
+    refused = subprocess.run([*command, "owner/name", "main"], cwd=ROOT, capture_output=True, text=True)
+    assert refused.returncode != 0 and "expected https://HOST/OWNER/NAME" in refused.stderr
