@@ -84,7 +84,8 @@ class ConvTwist2d(nn.Module):
         if steps > 1:
             _check_steps(steps, in_channels, out_channels, self.stride, numeric_padding, self.dilation)
         if permute is not None:
-            order = channels.permutation(permute, in_channels, groups)
+            with torch.device("cpu"):  # numbers are checked, even where the weights are on the meta device
+                order = channels.permutation(permute, in_channels, groups)
             permute = permute if isinstance(permute, str) else tuple(order.tolist())
         self.permute = permute
 

@@ -74,9 +74,9 @@ def flow(image: Tensor, generator, t: float, steps: int, method: str = "euler", 
     Raises:
         ValueError: an argument is out of range.
 
-    >>> bump = torch.exp(-((torch.arange(16.) - 5) / 2) ** 2).expand(5, 16)
-    >>> flow(bump, "right", t=4, steps=100)[2].argmax().item()  # it was at 5
-    9
+    >>> bump = torch.exp(-((torch.arange(24.) - 8) / 4) ** 2).expand(5, 24)
+    >>> flow(bump, "right", t=4, steps=100)[2].argmax().item()  # it was at 8
+    12
     """
     whole(steps, "steps")
     choice(method, "method", ("euler", "rk4"))
@@ -109,8 +109,8 @@ def exact_warp(image: Tensor, generator, t: float) -> Tensor:
     >>> torch.allclose(quarter, image.rot90(-1), atol=1e-5)  # -1: clockwise
     True
     """
-    height, width = image.shape[-2:]
     x, y = _pixel_grid(image)
+    height, width = image.shape[-2:]
     motion = torch.zeros(3, 3, dtype=torch.float64)
     motion[:2] = generator_matrix(generator, dtype=torch.float64)
     motion = torch.linalg.matrix_exp(t * motion).to(x)

@@ -15,10 +15,10 @@ is a copy of the input, never a widened kernel.
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from convtwist import channels
 from convtwist.arguments import choice, input_map, pair, spatial_padding, whole
 from convtwist.operators import OPERATORS, fields, isotropic_fields, twist_kernels
 
@@ -60,6 +60,7 @@ def conv_twist2d(input: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | No
         ValueError: shapes or arguments do not fit together; the message names the argument.
         TypeError: ``input`` holds whole numbers.
 
+    >>> import torch
     >>> u = torch.rand(1, 3, 8, 8)
     >>> weight, twist = torch.rand(5, 3, 3, 3), torch.zeros(2, 5, 3)
     >>> bool((conv_twist2d(u, weight, twist) == F.conv2d(u, weight)).all())
@@ -110,6 +111,7 @@ def iso_twist2d(input: Tensor, weight: Tensor, bias: Tensor | None = None, *, gr
         ValueError: shapes or arguments do not fit together; the message names the argument.
         TypeError: ``input`` holds whole numbers.
 
+    >>> import torch
     >>> u, weight = torch.rand(1, 3, 8, 8), torch.rand(5, 3, 4)
     >>> turned = iso_twist2d(u.rot90(1, (2, 3)), weight)
     >>> bool((turned - iso_twist2d(u, weight).rot90(1, (2, 3))).abs().max() < 1e-5)
@@ -127,7 +129,7 @@ def iso_twist2d(input: Tensor, weight: Tensor, bias: Tensor | None = None, *, gr
 
 
 def _layer(source, weight, twist, bias, stride, padding, dilation, groups, padding_mode, coords):
-    bank = fields(source, _OPERATORS[twist.shape[0]], stride=stride, padding=padding, dilation=dilation,
+    bank = fields(source, _OPERATORS[len(twist)], stride=stride, padding=padding, dilation=dilation,
                   padding_mode=padding_mode, coords=coords)
     if padding_mode != "zeros" and padding != (0, 0):
         down, right = padding
@@ -162,7 +164,9 @@ def _permuted(source, permute, groups):
             raise ValueError(f"permute='4-cycle' needs groups divisible by 4, got groups={groups}; use 'cycle'")
         return source.unflatten(1, (groups // 4, 4, -1)).roll(1, 2).flatten(1, 3)
     if not isinstance(permute, Tensor):
-        permute = channels.permutation(permute, count, groups).to(source.device)
+        if sorted(permute) != list(range(count)):
+            raise ValueError(f"permute must hold each of 0 to {count - 1} once, got {permute}")
+        permute = torch.tensor(permute, device=source.device)
     if permute.shape != (count,):
         raise ValueError(f"permute must hold {count} channel numbers, got shape {tuple(permute.shape)}")
     return source.index_select(1, permute)
@@ -172,7 +176,7 @@ def _check_parameters(weight, twist, center):
     out, width = weight.shape[:2]
     if weight.shape[2:] != (3, 3):
         raise ValueError(f"weight must hold 3x3 kernels, (out, in / groups, 3, 3), got shape {tuple(weight.shape)}")
-    if twist.dim() != 3 or twist.shape[0] not in _OPERATORS or twist.shape[1:] != (out, width):
+    if twist.dim() != 3 or len(twist) not in _OPERATORS or twist.shape[1:] != (out, width):
         raise ValueError(f"twist must be (fields, {out}, {width}) with 2, 4 or 8 fields, as weight has shape "
                          f"{tuple(weight.shape)}; got shape {tuple(twist.shape)}")
     if center is not None and center.shape != (2, out):

@@ -168,10 +168,10 @@ def twist_kernels(twist: Tensor, dilation=1) -> tuple[Tensor, Tensor]:
     thirds[0, 7] = thirds[1, 6] = 1  # dxyy and dxxy in the basis of the kernels
     dxyy, dxxy = compose(thirds) / torch.tensor([right * down**2, right**2 * down], **options).view(2, 1, 1)
     dx, dy = sobel_x(**options) / right, sobel_y(**options) / down
-    if twist.shape[0] == 2:
+    if len(twist) == 2:
         (zoom, turn) = twist[..., None, None]
         return zoom * dx - turn * dy, zoom * dy + turn * dx
-    operators = torch.stack([dx, dy, dxyy, dxxy])[: twist.shape[0] // 2]
+    operators = torch.stack([dx, dy, dxyy, dxxy])[: len(twist) // 2]
     return tuple(torch.einsum("foi,fhw->oihw", twist[axis::2], operators) for axis in (0, 1))
 
 
@@ -201,17 +201,21 @@ class _Taps:
         self.stride, self.dilation = stride, dilation
         self.size = ((height + 2 * down - 2 * dilation[0] - 1) // stride[0] + 1,
                      (width + 2 * right - 2 * dilation[1] - 1) // stride[1] + 1)
+        if torch.jit.is_tracing():  # sizes are tensors there; a trace is for one size
+            self.size = tuple(map(int, self.size))
         if down or right:
             input = F.pad(input, (right, right, down, down), mode=_PAD_MODES[padding_mode])
         self.padded = input
 
+    # Ends are counted from the far side, so that they stay inside for every size and a trace needs no proof.
+
     def rows(self, source, k):
-        start, step = k * self.dilation[0], self.stride[0]
-        return source[..., start : start + (self.size[0] - 1) * step + 1 : step, :]
+        start, end = k * self.dilation[0], (k - 2) * self.dilation[0]
+        return source[..., start : end or None : self.stride[0], :]
 
     def columns(self, source, k):
-        start, step = k * self.dilation[1], self.stride[1]
-        return source[..., start : start + (self.size[1] - 1) * step + 1 : step]
+        start, end = k * self.dilation[1], (k - 2) * self.dilation[1]
+        return source[..., start : end or None : self.stride[1]]
 
     def across_rows(self, a, b, c):
         """Combine three rows; columns remain those of the padded input."""
