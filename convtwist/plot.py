@@ -109,7 +109,8 @@ def panels(images, titles, *, alt: str, signed: bool | None = None, shared=(), c
     for axis, image, title, scale in zip(axes, images, titles, scales, strict=False):
         cmap, norm = scale or (None, None)
         drawn.append(axis.imshow(image, cmap=cmap, norm=norm, interpolation="nearest" if image.shape[1] < 64 else None))
-        axis.set_title(_wrap(title, columns), fontsize=_FONT["size"])
+        # Four in a row shrink to thumbnails on a phone: larger letters keep their titles legible there.
+        axis.set_title(_wrap(title, columns), fontsize=_FONT["size"] + 3 * (columns > 3))
     for axis in figure.axes:
         axis.set_axis_off()
     if maps:
@@ -139,14 +140,19 @@ def numbers(grids, titles, *, alt: str, signs: str = "", highlight=None, signed:
     signs, highlight = list(signs) or [""] * (len(grids) - 1), highlight or [None] * len(grids)
     gap = 0.9  # cells between two grids, room for the sign
     widths = [max(grid.shape[1], 2) for grid in grids]
-    total = sum(widths) + gap * (len(grids) - 1)
     tallest = max(grid.shape[0] for grid in grids)
+    columns = len(grids) if any(signs) or sum(widths) <= 16 else max(1, 16 // (max(widths) + 1))
+    rows = -(-len(grids) // columns)
+    total = max(sum(widths[k : k + columns]) for k in range(0, len(grids), columns)) + gap * (columns - 1)
     cell = min(0.62, WIDTH / total, 4 / tallest)
-    figure = _figure(alt, cell * total, cell * tallest + 0.5)
-    axes = figure.subplots(1, len(grids), width_ratios=widths, squeeze=False)[0]
-    for k, (axis, grid, title) in enumerate(zip(axes, grids, titles, strict=True)):
+    figure = _figure(alt, cell * total, rows * (cell * tallest + 0.5))
+    ratios = widths if rows == 1 else None
+    axes = list(figure.subplots(rows, columns, width_ratios=ratios, squeeze=False).flat)
+    for axis in axes[len(grids) :]:
+        axis.set_axis_off()
+    for k, (axis, grid, title) in enumerate(zip(axes, grids, titles, strict=False)):
         _cells(axis, grid.double().numpy(), cell, signed)
-        axis.set_title(_wrap(title, len(grids)), fontsize=_FONT["size"])
+        axis.set_title(_wrap(title, columns), fontsize=_FONT["size"])
         if highlight[k] is not None:
             top, left, high, wide = highlight[k]
             axis.add_patch(_frame(left - 0.5, top - 0.5, wide, high))
