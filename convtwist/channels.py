@@ -13,6 +13,8 @@ from math import inf
 import torch
 from torch import Tensor
 
+from convtwist.arguments import whole
+
 __all__ = [
     "clustering",
     "connections",
@@ -207,10 +209,7 @@ def depth_to_reach_all(boards: Tensor | Sequence[Tensor], *, residual: bool = Tr
 
 def _check(channels, groups):
     """Return the channels laid out by group, ``(groups, channels // groups)``."""
-    for name, value in (("channels", channels), ("groups", groups)):
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ValueError(f"{name} must be a whole number from 1, got {value!r}")
-    if channels % groups:
+    if whole(channels, "channels") % whole(groups, "groups"):
         raise ValueError(f"{channels} channels do not split into {groups} equal groups; "
                          "choose groups that divide the channels")
     return torch.arange(channels).view(groups, -1)
