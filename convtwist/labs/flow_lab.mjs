@@ -1,9 +1,9 @@
 // Flow lab: many small steps of a first-order operator, beside the exact motion, with the error and the growth.
 // Book: chapter 8.
-import { plane } from "./core.mjs";
+import { magnitude, plane } from "./core.mjs";
 import { greyPlane, paintGrey, paintSigned, picturePicker, readStill } from "./picture.mjs";
 import { slider } from "./slider.mjs";
-import { exactWarp, GENERATORS, growth, longestStep, relativeError, soften, stepper } from "./warp.mjs";
+import { exactWarp, GENERATORS, growth, insideWarp, longestStep, relativeError, soften, stepper } from "./warp.mjs";
 import { choice, freshId, make, mountAll, oncePerFrame, pretty } from "./widgets.mjs";
 
 const PIXELS = { label: "Distance", unit: "pixels", least: -60, most: 60, step: 1, usual: 20, time: (amount) => amount };
@@ -21,6 +21,7 @@ const METHODS = [["euler", "Euler"], ["rk4", "Runge\u2013Kutta 4"]];
 const SIX = ["P: x", "P: y", "P: constant", "Q: x", "Q: y", "Q: constant"];
 const MOST_STEPS = 300;
 const HOPELESS = 1e30; // beyond this the picture is lost, and soon after the numbers overflow
+const REACH = 64; // grey levels at the ends of the difference's colours
 const SLICE = 12; // milliseconds of work at a time, so that the page stays alive
 
 const STYLE = `
@@ -28,15 +29,26 @@ const STYLE = `
 .convtwist-lab .ct-slider .ct-line { flex-wrap: nowrap; }
 .convtwist-lab input[type="range"] { flex: 1; min-width: 5rem; height: 2.75rem; margin: 0; padding: 0; accent-color: var(--ct-accent); }
 .convtwist-lab .ct-slider input[type="text"] { width: 4.6rem; height: 2.75rem; padding: 0 0.5rem; border: 1px solid var(--ct-edge); border-radius: 0.4rem; background: var(--ct-field); text-align: end; }
-.convtwist-lab .ct-flows { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 16rem), 1fr)); gap: 0.9rem; margin: 0.75rem 0; }
+.convtwist-lab .ct-flows { display: grid; grid-template-columns: 1fr 1fr; gap: 0.9rem; margin: 0.75rem 0; }
+.convtwist-lab .ct-picker { margin-bottom: 0.75rem; }
 .convtwist-lab .ct-shown { position: relative; line-height: 0; overflow: hidden; }
 .convtwist-lab .ct-shown svg { position: absolute; inset: 0; width: 100%; height: 100%; }
 .convtwist-lab .ct-verdict { padding: 0.5rem 0.75rem; border-inline-start: 4px solid var(--ct-accent); background: var(--ct-field); }
 .convtwist-lab .ct-verdict.ct-fault { border-color: var(--ct-fault); }
 .convtwist-lab .ct-facts { display: flex; flex-wrap: wrap; gap: 0.2rem 1.5rem; margin: 0.5rem 0; }
 .convtwist-lab .ct-facts strong { font-size: 1.1rem; }
+.convtwist-lab [aria-disabled="true"] { opacity: 0.55; cursor: default; }
 .convtwist-lab progress { width: 100%; height: 0.5rem; accent-color: var(--ct-accent); }
 `;
+
+const RAISED = ["\u2070", "\u00b9", "\u00b2", "\u00b3", "\u2074", "\u2075", "\u2076", "\u2077", "\u2078", "\u2079"];
+
+/** A size as people write it, at any size: 8.07, 123, 4.7 x 10^23. */
+function sized(value, digits = 3) {
+  if (Math.abs(value) < 1e5) return pretty(Number(value.toPrecision(digits)));
+  const [mantissa, power] = value.toExponential(1).split("e+");
+  return `${mantissa}\u00a0\u00d7\u00a010${[...power].map((digit) => RAISED[digit]).join("")}`;
+}
 
 const tidy = (value) => (Math.abs(value) < 1e-12 ? 0 : value);
 
@@ -85,8 +97,6 @@ const overlay = (height, width, content) =>
 const disc = ({ height, width }, colour) =>
   overlay(height, width, `<circle r="${0.35 * Math.min(height, width)}" fill="none" stroke="${colour}" stroke-width="1" stroke-dasharray="4 3"/>`);
 
-const range = ({ data }) => data.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
-
 function mountFlow(root, config, still) {
   const state = {
     motion: config.motion, amount: config.amount ?? MOTIONS[config.motion].usual, mix: config.field,
@@ -105,7 +115,7 @@ function mountFlow(root, config, still) {
   };
   const field = shown("the field: where the picture moves", "The photograph with arrows that show where each point moves");
   const steps = shown("", "The photograph after the steps so far");
-  const exact = shown("the exact warp", "The photograph, moved exactly");
+  const exact = shown("the exact warp (black: beyond the border)", "The photograph, moved exactly");
   const wrong = shown("difference: steps minus exact", "The difference: blue too dark, red too bright, white equal");
   const formula = make("p", { class: "ct-formula" });
   const [errorText, stepText, growthText] = [0, 1, 2].map(() => make("strong"));
@@ -120,43 +130,42 @@ function mountFlow(root, config, still) {
     const longest = longestStep(start, generator(), h);
     const most = growth(longest, state.method);
     const error = relativeError(u, target);
-    const largest = range(u);
+    const largest = magnitude(u);
     paintGrey(steps.canvas, u);
     paintGrey(exact.canvas, target);
-    const difference = plane(u.height, u.width, u.data.map((value, i) => value - target.data[i]));
-    paintSigned(wrong.canvas, plane(u.height, u.width, difference.data.map((value) => Math.max(-64, Math.min(64, value)))), 64);
+    const known = insideWarp(start, generator(), t);
+    paintSigned(wrong.canvas, plane(u.height, u.width, u.data.map((value, i) => known(i) * Math.max(-REACH, Math.min(REACH, value - target.data[i])))), REACH);
     steps.text.textContent = `after ${done} of ${state.steps} step${state.steps === 1 ? "" : "s"}`;
     progress.value = done / state.steps;
-    const percent = error * 100;
-    errorText.textContent = percent >= 1e4 ? `${pretty(error)} times the picture` : `${percent < 10 ? pretty(Math.round(percent * 100) / 100) : pretty(Math.round(percent * 10) / 10)}\u00a0%`;
-    stepText.textContent = `${pretty(Number(longest.toPrecision(3)))} pixels`;
-    growthText.textContent = pretty(Number(most.toPrecision(4)));
-    judge({ error, largest, most, longest });
-    stepButton.disabled = endButton.disabled = state.halted || done >= state.steps;
+    errorText.textContent = `${sized(100 * error)}\u00a0%`;
+    stepText.textContent = `${sized(longest)} pixels`;
+    growthText.textContent = sized(most, 4);
+    judge({ error, largest, most, longest, usual: magnitude(start) });
+    for (const one of [stepButton, endButton]) one.setAttribute("aria-disabled", finished());
   };
 
-  const judge = ({ error, largest, most, longest }) => {
+  const judge = ({ error, largest, most, longest, usual }) => {
     const lost = largest > 1.5 * 255 || state.halted;
     const inside = error > 0.5 || state.halted;
     verdict.classList.toggle("ct-fault", lost);
-    const rate = `growth per step up to ${pretty(Number(most.toPrecision(3)))}, because the fastest pixel jumps ${pretty(Number(longest.toPrecision(3)))} pixels`;
+    const rate = `growth per step up to ${sized(most)}, because the fastest pixel jumps ${sized(longest)} pixels`;
     const advice = state.method === "euler" ? "Take more steps, or Runge\u2013Kutta." : "Take more steps.";
     if (state.done === 0) verdict.textContent = "Nothing has moved yet.";
     else if (lost) {
       verdict.textContent =
-        `The numbers blow up${inside ? "" : " far from the middle"}: ${rate}. White is 255, and the largest number is now ${pretty(Number(largest.toPrecision(2)))}. ` +
+        `The numbers blow up${inside ? "" : " far from the middle"}: ${rate}. White is 255, and the largest number is now ${sized(largest)}. ` +
         (state.halted ? `Stopped at step ${state.done}. ` : "") + advice;
+    } else if (largest > 1.1 * usual) {
+      verdict.textContent = `Stripes begin to grow far from the middle: ${rate}. ${advice}`;
     } else if (most > 1 + 1e-9) {
-      verdict.textContent =
-        `The numbers hold: growth per step is at most ${pretty(Number(most.toPrecision(4)))}, too little to show in ${state.done} step${state.done === 1 ? "" : "s"}.`;
-    } else verdict.textContent = `The numbers hold: no pattern grows, since the fastest pixel moves ${pretty(Number(longest.toPrecision(3)))} pixels in a step and the limit is 2.83.`;
+      verdict.textContent = `The numbers hold: growth per step is at most ${sized(most, 4)}, too little to do harm in ${state.done} step${state.done === 1 ? "" : "s"}.`;
+    } else verdict.textContent = `The numbers hold: no pattern grows, since the fastest pixel moves ${sized(longest)} pixels in a step and the limit is 2.83.`;
   };
 
   const advance = () => {
     state.step(state.u);
     state.done++;
-    // One look at a corner and the middle would miss a burst elsewhere; a full look costs little.
-    if (!(range(state.u) < HOPELESS)) state.halted = true;
+    if (!(magnitude(state.u) < HOPELESS)) state.halted = true;
   };
   const finished = () => state.halted || state.done >= state.steps;
 
@@ -189,9 +198,10 @@ function mountFlow(root, config, still) {
         advance();
         if (performance.now() > until) break;
       }
-      if (finished()) stop();
-      draw();
+      progress.value = state.done / state.steps;
       if (!finished()) requestAnimationFrame(frame);
+      else stop();
+      if (state.playing || finished()) draw();
     };
     requestAnimationFrame(frame);
   };
@@ -325,7 +335,7 @@ function mountFlow(root, config, still) {
     progress,
     verdict,
     make("div", { class: "ct-flows" }, ...[field, steps, exact, wrong].map(({ element }) => element)),
-    make("p", { class: "ct-note" }, "The arrows point against (P, Q): P dx + Q dy fetches each value from where (P, Q) points. The error is the relative root mean square inside 0.7 of the radius. Differences are drawn from \u221264, blue, to 64, red."),
+    make("p", { class: "ct-note" }, "The arrows point against (P, Q): P dx + Q dy fetches each value from where (P, Q) points. The error is the relative root mean square inside 0.7 of the radius. Differences, where the exact warp knows the picture, are drawn from \u221264, blue, to 64, red."),
   );
   const load = (pixels) => {
     state.grey = greyPlane(pixels);

@@ -64,4 +64,5 @@ def flow_lab(photo, *, motion: str = "rotate", amount: float | None = None, step
             "field": rows,
         },
         still=(to_data_url(photo), alt),
+        pruned=True,
     )  # fmt: skip

@@ -32,16 +32,22 @@ const STYLE = `
 .convtwist-lab .ct-wide { --ct-cell: 3.5rem; }
 .convtwist-lab .ct-named .ct-corner { left: 5px; top: 4px; right: auto; bottom: auto; color: var(--ct-muted); font-size: 0.75rem; }
 .convtwist-lab .ct-named .ct-cell input { padding-top: 0.9rem; }
-.convtwist-lab .ct-parts { display: flex; flex-wrap: wrap; gap: 1rem 2rem; margin: 0.75rem 0 0; align-items: flex-start; }
-.convtwist-lab .ct-parts .ct-grid { --ct-cell: 2.6rem; }
+.convtwist-lab .ct-parts { display: grid; grid-template-columns: 1fr 1fr; gap: 1.25rem 1rem; margin-top: 0.75rem; }
+.convtwist-lab .ct-parts .ct-grid { --ct-cell: 3.2rem; }
 .convtwist-lab .ct-parts .ct-cell { height: 2.1rem; font-size: 0.82rem; }
-.convtwist-lab .ct-parts .ct-button { min-height: 2.75rem; margin-top: 0.5rem; }
+.convtwist-lab .ct-parts .ct-button { margin-top: 0.5rem; }
 .convtwist-lab .ct-compass { display: block; width: 8.2rem; height: 8.2rem; border: 1px solid var(--ct-line); border-radius: 50%; color: var(--ct-accent); background: var(--ct-field); }
-.convtwist-lab .ct-spectrum { display: grid; grid-template-columns: auto 9.5rem; gap: 0.2rem 0.4rem; font-size: 0.8rem; color: var(--ct-muted); }
-.convtwist-lab .ct-spectrum canvas { width: 9.5rem; height: 9.5rem; border: 1px solid var(--ct-edge); }
+.convtwist-lab .ct-spectrum { display: grid; grid-template-columns: auto minmax(0, 9.5rem); justify-content: start; gap: 0.2rem 0.4rem; font-size: 0.8rem; color: var(--ct-muted); }
+.convtwist-lab .ct-spectrum canvas { aspect-ratio: 1; border: 1px solid var(--ct-edge); }
 .convtwist-lab .ct-axis { display: flex; justify-content: space-between; }
 .convtwist-lab .ct-axis.ct-upright { flex-direction: column; text-align: end; }
 .convtwist-lab .ct-ramp { flex: 1; height: 0.8rem; border: 1px solid var(--ct-edge); background: linear-gradient(to right, #000, #fff); }
+.convtwist-lab .ct-choices { display: flex; flex-wrap: wrap; justify-content: space-between; align-items: end; gap: 0.5rem 1.5rem; }
+@media (max-width: 30rem) {
+  .convtwist-lab .ct-sign { display: none; }
+  .convtwist-lab .ct-parts .ct-grid { --ct-cell: 2.75rem; }
+  .convtwist-lab .ct-parts .ct-cell { font-size: 0.72rem; }
+}
 `;
 
 const tidy = (value) => (Math.abs(value) < 1e-12 ? 0 : value);
@@ -326,13 +332,16 @@ function mountMicroscope(root, config, still) {
     reading,
     make(
       "div", { class: "ct-photograph" },
-      picturePicker(root, (pixels) => load(pixels)),
+      make(
+        "div", { class: "ct-choices" },
+        picturePicker(root, (pixels) => load(pixels)),
+        make("fieldset", { class: "ct-set" }, make("legend", {}, "Show the response"), numbers.element, picture.element),
+      ),
       make(
         "div", { class: "ct-halves" },
         make("div", { class: "ct-half" }, make("div", { class: "ct-caption" }, "before: brightness"), before),
         make("div", { class: "ct-half" }, make("div", { class: "ct-caption" }, "after: response"), after, scale, clipped),
       ),
-      make("fieldset", { class: "ct-set" }, make("legend", {}, "Show the response"), numbers.element, picture.element),
     ),
     make(
       "div", { class: "ct-photograph" },
@@ -341,11 +350,9 @@ function mountMicroscope(root, config, still) {
         "div", { class: "ct-parts" },
         figure(["even part: ", evenShare], even.element, make("div", {}, button("Keep the even part", () => use(evenPart(weightsNow()))))),
         figure(["odd part: ", oddShare], odd.element, make("div", {}, button("Keep the odd part", () => use(oddPart(weightsNow()))))),
-        figure(["where the odd part points"], arrow.element),
-        figure(["Fourier magnitude |K(\u03c9x, \u03c9y)|"], fourier.element),
+        figure(["where the odd part points"], arrow.element, make("p", { class: "ct-note" }, arrowWords)),
+        figure(["Fourier magnitude |K(\u03c9x, \u03c9y)|"], fourier.element, fourier.words),
       ),
-      make("p", { class: "ct-note" }, arrowWords),
-      fourier.words,
     ),
   );
   const load = (pixels) => {

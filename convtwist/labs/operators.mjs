@@ -91,7 +91,7 @@ export function gradient(input, { repeat = false, into = [plane(input.height, in
 }
 
 /** The fields a ConvTwist layer mixes, zeros beyond the border: "similarity" (E u, R u), "affine", "first_order". */
-export function fields(input, operators = "similarity") {
+export function twistFields(input, operators = "similarity") {
   const { height, width } = input;
   const { x, y } = grid(height, width);
   const blend = (f) => plane(height, width, Float64Array.from({ length: height * width }, (_, i) => f(i, x[i % width], y[Math.floor(i / width)])));

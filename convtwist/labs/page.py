@@ -29,17 +29,32 @@ class Lab:
         return f"<convtwist lab: {self.name}>"
 
 
+def _without_unused(source: str) -> str:
+    """Drop each top-level declaration whose name nothing mentions that is needed itself."""
+    parts = re.split(r"^(?=\w)", source, flags=re.MULTILINE)
+    names = [re.match(r"(?:async )?(?:function|const|let) (\w+)", part) for part in parts]
+    declared = {name[1]: part for name, part in zip(names, parts, strict=True) if name}
+    needed, queue = set(), [part for name, part in zip(names, parts, strict=True) if not name]
+    while queue:
+        found = declared.keys() & set(re.findall(r"(?<![-\w])\w+", queue.pop())) - needed
+        needed |= found
+        queue += [declared[name] for name in found]
+    return "".join(part for name, part in zip(names, parts, strict=True) if not name or name[1] in needed)
+
+
 @cache
-def joined_modules(*names: str) -> str:
+def joined_modules(*names: str, pruned: bool = False) -> str:
     """Return the named ``.mjs`` files as one module: imports between them dropped, comments left in the source.
 
-    The files share one scope afterwards, so a name may be defined in only one of them.
+    The files share one scope afterwards, so a name may be defined in only one of them.  ``pruned`` leaves out
+    what the last file never reaches, directly or by way of others.
     """
     source = "\n".join((_HERE / name).read_text(encoding="utf-8") for name in names)
     source = re.sub(r"^import\s*\{[^}]*\}\s*from\s*\"\./[^\"]+\";\n", "", source, flags=re.MULTILINE)
     source = re.sub(r"^export ", "", source, flags=re.MULTILINE)
     source = re.sub(r"^\s*/\*\*.*?\*/\n", "", source, flags=re.MULTILINE | re.DOTALL)
     source = re.sub(r"^\s*//.*\n", "", source, flags=re.MULTILINE)
+    source = _without_unused(source) if pruned else source
     return re.sub(r"\n\s*", "\n", source).strip()
 
 
@@ -50,7 +65,8 @@ def _style() -> str:
     return re.sub(r"\s*\n\s*", "\n", source).strip()
 
 
-def build(name: str, modules: tuple[str, ...], *, says: str, config: dict, still: tuple[str, str] | None = None) -> Lab:
+def build(name: str, modules: tuple[str, ...], *, says: str, config: dict, still: tuple[str, str] | None = None,
+          pruned: bool = False) -> Lab:
     """Build a lab.
 
     Args:
@@ -59,8 +75,9 @@ def build(name: str, modules: tuple[str, ...], *, says: str, config: dict, still
         says: what the lab would show, for readers whose page runs no scripts.
         config: its settings, as JSON types.
         still: a picture as ``(data URL, alternative text)``.
+        pruned: leave out what the lab's own file, which calls ``mountAll``, never reaches.
     """
-    script, style = joined_modules(*modules), _style()
+    script, style = joined_modules(*modules, pruned=pruned), _style()
     slug = name.replace(" ", "-")
     # Two outputs stored by different releases can share a page: each script wakes only the labs of its own kind.
     version = hashlib.sha256((script + style).encode()).hexdigest()[:8]

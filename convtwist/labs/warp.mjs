@@ -85,6 +85,16 @@ export function exactWarp(input, generator, t) {
   return result;
 }
 
+/** Return `known(i)`: 1 where pixel i of the exact warp comes from inside the picture, else 0. */
+export function insideWarp({ height, width }, generator, t) {
+  const [[xx, xy, x1], [yx, yy, y1]] = motion(generator, t);
+  return (i) => {
+    const x = (i % width) - (width - 1) / 2;
+    const y = Math.floor(i / width) - (height - 1) / 2;
+    return Math.abs(xx * x + xy * y + x1) <= (width - 1) / 2 && Math.abs(yx * x + yy * y + y1) <= (height - 1) / 2 ? 1 : 0;
+  };
+}
+
 /** Relative root mean square error inside 0.7 of the radius, where no border has been seen yet. */
 export function relativeError(result, expected) {
   const { height, width } = expected;
