@@ -323,5 +323,5 @@ def test_whole_numbers_are_refused_with_the_cure(dtype):
 
 
 def test_a_map_too_small_for_the_kernel_is_refused_like_in_conv2d():
-    with pytest.raises((ValueError, RuntimeError), match="does not fit|Kernel size can't be greater"):
+    with pytest.raises((ValueError, RuntimeError), match=r"does not fit|Kernel size can.t be greater"):
         conv_twist2d(U[..., :2], W, T)

@@ -272,10 +272,10 @@ def test_the_only_even_kernels_that_commute_with_quarter_turns_and_with_45_degre
     """Identity and Laplacian: in Fourier space a kernel must not depend on the direction, to leading orders."""
     from convtwist.kernels import BASIS
 
-    # Symbols at lowest order: 1, ik, il, -k^2, -kl, -l^2; isotropic ones are combinations of 1 and k^2 + l^2.
+    # Symbols at lowest order: 1, ik, im, -k^2, -km, -m^2; isotropic ones are combinations of 1 and k^2 + m^2.
     angles = torch.linspace(0, math.pi, 9, dtype=torch.float64)
-    k, l = torch.cos(angles), torch.sin(angles)
-    symbols = {"1": 1 + 0 * k, "dx": k, "dy": l, "dxx": k * k, "dxy": k * l, "dyy": l * l}
+    k, m = torch.cos(angles), torch.sin(angles)
+    symbols = {"1": 1 + 0 * k, "dx": k, "dy": m, "dxx": k * k, "dxy": k * m, "dyy": m * m}
     orders = {0: ["1"], 1: ["dx", "dy"], 2: ["dxx", "dxy", "dyy"]}
     assert list(itertools.chain(*orders.values())) == list(BASIS[:6])
     free = 0
