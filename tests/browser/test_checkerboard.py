@@ -1,6 +1,7 @@
 """The checkerboard lab in Chromium: its counts and pictures against PyTorch, and every way to work it."""
 
 import base64
+import gzip
 import io
 import json
 import re
@@ -412,4 +413,5 @@ def test_what_it_starts_with_and_what_it_weighs():
     lab = labs.checkerboard(images.sample("chelsea"), 4, 2, 1, weights="bilinear", resize="bilinear", alt="A cat")
     markup = lab._repr_html_()
     assert repr(lab) == "<convtwist lab: checkerboard>" and 'alt="A cat"' in markup and "<noscript>" in markup
-    assert len(re.sub(r'src="data:[^"]*"', "", markup)) < 52_000
+    assert len(joined_modules("checkerboard_rules.mjs", "checkerboard.mjs")) < 24_000
+    assert len(gzip.compress(re.sub(r'src="data:[^"]*"', "", markup).encode())) < 20_000
