@@ -14,7 +14,7 @@ from matplotlib import colormaps
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-__all__ = ["Picture", "before_after", "curves", "feature_maps", "kernels", "numbers", "panels", "photo"]
+__all__ = ["Picture", "arrows", "before_after", "curves", "feature_maps", "kernels", "numbers", "panels", "photo"]
 
 WIDTH = 7.0  # inches; at 120 dots an inch a figure fills the text column and stays legible on a phone
 DPI = 120
@@ -141,11 +141,12 @@ def numbers(grids, titles, *, alt: str, signs: str = "", highlight=None, signed:
     gap = 0.9  # cells between two grids, room for the sign
     widths = [max(grid.shape[1], 2) for grid in grids]
     tallest = max(grid.shape[0] for grid in grids)
-    columns = len(grids) if any(signs) or sum(widths) <= 16 else max(1, 16 // (max(widths) + 1))
+    room = 12 if max(len(f"{value:.4g}") for grid in grids for value in grid.flatten().tolist()) > 4 else 16
+    columns = len(grids) if any(signs) or sum(widths) <= 16 else max(1, room // (max(widths) + 1))
     rows = -(-len(grids) // columns)
     total = max(sum(widths[k : k + columns]) for k in range(0, len(grids), columns)) + gap * (columns - 1)
     cell = min(0.62, WIDTH / total, 4 / tallest)
-    figure = _figure(alt, cell * total, rows * (cell * tallest + 0.5))
+    figure = _figure(alt, cell * total, rows * (cell * tallest + 0.55))
     ratios = widths if rows == 1 else None
     axes = list(figure.subplots(rows, columns, width_ratios=ratios, squeeze=False).flat)
     for axis in axes[len(grids) :]:
@@ -170,8 +171,30 @@ def kernels(weights, *, alt: str, titles=None) -> Picture:
     return numbers(list(weights), titles, alt=alt, signed=True)
 
 
-def curves(lines: dict, *, alt: str, x: str, y: str, log: bool = False) -> Picture:
-    """Draw named curves; each value is a sequence, or a pair ``(positions, heights)``."""
+def arrows(image, velocities: dict, *, alt: str, columns: int | None = None) -> Picture:
+    """Draw the motion that each named velocity field gives the picture, as arrows on top of it.
+
+    A field is a function of ``x`` and ``y``, the pixel's place counted from the middle, ``y`` downward; it returns
+    the velocity to the right and downward.
+    """
+    picture = panels([image] * len(velocities), list(velocities), alt=alt, columns=columns)
+    height, width = _pixels(image).shape[:2]
+    step = max(height, width) / 11
+    rows, cols = np.meshgrid(np.arange(step / 2, height, step), np.arange(step / 2, width, step), indexing="ij")
+    for axis, velocity in zip(picture.figure.axes, velocities.values(), strict=False):
+        x, y = cols + 0.5 - width / 2, rows + 0.5 - height / 2
+        right, down = (np.broadcast_to(np.asarray(part, float), x.shape) for part in velocity(x, y))
+        longest = np.hypot(right, down).max() or 1
+        axis.quiver(cols, rows, right, down, angles="xy", scale_units="xy", scale=longest / (0.95 * step), width=0.012,
+                    color="#ffd23f", edgecolor="black", linewidth=0.7, pivot="middle")  # legible on bright and dark
+    return picture
+
+
+def curves(lines: dict, *, alt: str, x: str, y: str, log: str = "") -> Picture:
+    """Draw named curves; each value is a sequence, or a pair ``(positions, heights)``.
+
+    ``log`` names the axes that are logarithmic: ``"y"`` or ``"xy"``.
+    """
     figure = _figure(alt, WIDTH * 0.8, 3.4)
     axis = figure.subplots()
     for (name, values), style in zip(lines.items(), ("-o", "--s", "-.^", ":D", "-v", "--P"), strict=False):
@@ -182,8 +205,10 @@ def curves(lines: dict, *, alt: str, x: str, y: str, log: bool = False) -> Pictu
     axis.grid(alpha=0.3)
     if all(float(p).is_integer() for p in positions):
         axis.xaxis.get_major_locator().set_params(integer=True)
-    if log:
+    if "y" in log:
         axis.set_yscale("log")
+    if "x" in log:
+        axis.set_xscale("log")
     if len(lines) > 1:
         axis.legend()
     return Picture(figure, alt)

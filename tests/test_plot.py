@@ -97,3 +97,12 @@ def test_refusals_say_what_to_do(call, message):
 def test_save_writes_the_figure(tmp_path):
     plot.photo(PHOTO, alt="the photograph itself").save(tmp_path / "figure.png")
     assert Image.open(tmp_path / "figure.png").size[0] > 400
+
+
+def test_arrows_point_where_the_picture_moves():
+    picture = plot.arrows(PHOTO, {"down": lambda x, y: (0, 1), "clockwise": lambda x, y: (-y, x)}, alt="two fields")
+    down, clockwise = (axis.collections[-1] for axis in picture.figure.axes)
+    assert (down.U == 0).all() and (down.V > 0).all()
+    above = clockwise.Y < PHOTO.shape[0] / 2 - 20
+    assert (clockwise.U[above] > 0).all()  # over the middle, clockwise is to the right
+    assert picture.figure.axes[0].yaxis_inverted()  # rows grow downward, so a positive V points down

@@ -1,6 +1,6 @@
 """Draw the picture of the front page: a photograph, its edges, a field of arrows, the photograph turned.
 
-    python tools/journey.py          writes book/_assets/journey.png
+``python tools/journey.py`` writes ``book/_assets/journey.png``.
 """
 
 from pathlib import Path
