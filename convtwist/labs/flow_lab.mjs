@@ -29,7 +29,7 @@ const STYLE = `
 .convtwist-lab .ct-slider .ct-line { flex-wrap: nowrap; }
 .convtwist-lab input[type="range"] { flex: 1; min-width: 5rem; height: 2.75rem; margin: 0; padding: 0; accent-color: var(--ct-accent); }
 .convtwist-lab .ct-slider input[type="text"] { width: 4.6rem; height: 2.75rem; padding: 0 0.5rem; border: 1px solid var(--ct-edge); border-radius: 0.4rem; background: var(--ct-field); text-align: end; }
-.convtwist-lab .ct-flows { display: grid; grid-template-columns: 1fr 1fr; gap: 0.9rem; margin: 0.75rem 0; }
+.convtwist-lab .ct-flows { display: grid; grid-template-columns: 1fr 1fr; gap: 0.9rem; margin: 0.75rem 0; align-items: end; }
 .convtwist-lab .ct-picker { margin-bottom: 0.75rem; }
 .convtwist-lab .ct-shown { position: relative; line-height: 0; overflow: hidden; }
 .convtwist-lab .ct-shown svg { position: absolute; inset: 0; width: 100%; height: 100%; }

@@ -23,14 +23,15 @@ const PRESETS = {
 };
 const OWN = "own";
 const FREQUENCIES = 65;
-const LARGEST = 1e9;
+const MOST_SCALED = 1e9;
 
 // Operator coefficients are laid out like the weights: order in x across, order in y down.
 const LAYOUT = [0, 1, 3, 2, 4, 6, 5, 7, 8];
 
 const STYLE = `
 .convtwist-lab .ct-wide { --ct-cell: 3.5rem; }
-.convtwist-lab .ct-named .ct-corner { left: 5px; top: 4px; right: auto; bottom: auto; color: var(--ct-muted); font-size: 0.75rem; }
+.convtwist-lab .ct-wide .ct-cell { font-size: 0.86rem; }
+.convtwist-lab .ct-named .ct-corner { left: 5px; top: 4px; right: auto; bottom: auto; color: var(--ct-ink); font-size: 0.75rem; }
 .convtwist-lab .ct-named .ct-cell input { padding-top: 0.9rem; }
 .convtwist-lab .ct-parts { display: grid; grid-template-columns: 1fr 1fr; gap: 1.25rem 1rem; margin-top: 0.75rem; }
 .convtwist-lab .ct-parts .ct-grid { --ct-cell: 3.2rem; }
@@ -245,10 +246,6 @@ function mountMicroscope(root, config, still) {
     const response = correlate(replicated(state.grey), kernel);
     const reach = magnitude(response);
     scale.hidden = state.asPicture;
-    if (!Number.isFinite(reach)) {
-      clipped.textContent = "These weights are too large to draw.";
-      return;
-    }
     after.setAttribute("aria-label", state.asPicture ? "The response as a picture" : "The response: blue negative, red positive, white zero");
     if (state.asPicture) {
       paintGrey(after, response);
@@ -277,11 +274,11 @@ function mountMicroscope(root, config, still) {
     picture.input.checked = asPicture;
   };
 
-  const button = (text, click, label = null) => make("button", { type: "button", class: "ct-button", "aria-label": label, on: { click } }, text);
+  const button = (text, click) => make("button", { type: "button", class: "ct-button", on: { click } }, text);
   const times = (factor) => () => {
     const scaled = weightsNow().map((weight) => weight * factor);
     const largest = Math.max(...scaled.map(Math.abs));
-    if (largest <= LARGEST && (largest === 0 || largest >= 1 / LARGEST)) use(scaled);
+    if (largest <= MOST_SCALED && (largest === 0 || largest >= 1 / MOST_SCALED)) use(scaled);
   };
   const random = () => {
     const half = Array.from({ length: 4 }, () => Math.round(200 * Math.random() - 100) / 100);
@@ -319,9 +316,9 @@ function mountMicroscope(root, config, still) {
     ),
     make("div", { class: "ct-tools" }, presets.element, make(
       "div", { class: "ct-line" },
-      button("\u00d7 2", times(2), "Multiply the weights by 2"),
-      button("\u00f7 2", times(1 / 2), "Divide the weights by 2"),
-      button("\u00d7 \u22121", times(-1), "Change the sign of the weights"),
+      button("\u00d7 2", times(2)),
+      button("\u00f7 2", times(1 / 2)),
+      button("\u00d7 \u22121", times(-1)),
       button("Quarter turn", () => use(quarterTurn(weightsNow()))),
       button("Random odd", random),
       button("Start again", start),
