@@ -68,4 +68,5 @@ def size_calculator(
         says="Here a lab computes the size of the output from input, kernel, stride, padding and dilation, draws "
         "both grids, and shows which input cells feed which output cells.",
         config=config,
+        pruned=True,
     )

@@ -70,7 +70,9 @@ function tintLevels(cells, { data }) {
 const figure = (caption, content, extra = null) =>
   make("div", { class: "ct-figure" }, make("div", { class: "ct-caption" }, caption), make("div", { class: "ct-scroll" }, content), extra);
 
-const sign = (text) => make("div", { class: "ct-sign", "aria-hidden": "true" }, text);
+/** A sign and the figure after it, which wrap to the next line together. */
+const paired = (sign, content) =>
+  make("div", { class: "ct-pair" }, make("div", { class: "ct-sign", "aria-hidden": "true" }, sign), content);
 
 /** The upper half: numbers. Returns {element, reset, kernel, flip}; `onKernel` runs whenever the kernel changes. */
 function numbersView(config, onKernel) {
@@ -150,10 +152,8 @@ function numbersView(config, onKernel) {
     note("kernel")([]);
     stage.replaceChildren(
       figure(`input ${input.height} \u00d7 ${input.width}`, inputGrid.element),
-      sign("\u2217"),
-      figure(`kernel ${kernel.height} \u00d7 ${kernel.width}`, kernelGrid.element, turned),
-      sign("="),
-      figure(`output ${height} \u00d7 ${width}`, outputGrid.element),
+      paired("\u2217", figure(`kernel ${kernel.height} \u00d7 ${kernel.width}`, kernelGrid.element, turned)),
+      paired("=", figure(`output ${height} \u00d7 ${width}`, outputGrid.element)),
     );
     state.output = null;
     recompute();
@@ -177,9 +177,11 @@ function numbersView(config, onKernel) {
   walk.element.addEventListener("playing", ({ detail }) => sum.setAttribute("aria-live", detail ? "off" : "polite"));
 
   const start = () => {
-    example.select.value = "counting";
     const [, input, kernel] = EXAMPLES.counting;
-    kernels.select.value = kernel;
+    example.select.value = config.input ? "" : "counting";
+    kernels.select.value = config.kernel ? "" : kernel;
+    state.flip = false;
+    element.querySelector("input[type=radio]").checked = true;
     use(config.input ?? input, config.kernel ?? KERNELS[kernel][1]);
   };
   const names = (table) => Object.entries(table).map(([key, [text]]) => [key, text]);
@@ -189,8 +191,13 @@ function numbersView(config, onKernel) {
     use(input, KERNELS[kernel][1]);
   });
   const kernels = choice("Kernel", names(KERNELS), (key) => {
+    const kernel = planeFromRows(KERNELS[key][1]);
+    if (kernel.height > state.input.height || kernel.width > state.input.width) {
+      messages.textContent = `A kernel of ${kernel.height} \u00d7 ${kernel.width} does not fit into this input; the one before stays in use.`;
+      return;
+    }
     walk.stop();
-    state.kernel = planeFromRows(KERNELS[key][1]);
+    state.kernel = kernel;
     rebuild();
   });
   const group = freshId();
@@ -218,6 +225,7 @@ function photographView(root) {
   const after = make("canvas", { role: "img", "aria-label": "The response: blue negative, red positive, white zero" });
   const marks = [make("span", { class: "ct-mark" }), make("span", { class: "ct-mark" })];
   const low = make("span"), high = make("span");
+  const oneSided = make("p", { class: "ct-note" });
   const sum = make("p", { class: "ct-sum", "aria-live": "polite" });
   const patch = make("div", { class: "ct-grid ct-levels", "aria-hidden": "true" });
   const help = make(
@@ -274,6 +282,8 @@ function photographView(root) {
     const scale = magnitude(response);
     state.response = response;
     paintSigned(after, response, scale);
+    oneSided.textContent = Math.min(...kernel.data) < 0 ? ""
+      : "No weight is negative, so nothing here is blue. Choose a kernel with weights of both signs, above, to see edges.";
     low.textContent = pretty(-scale);
     high.textContent = pretty(scale);
     // Until the reader picks a pixel, stand where the answer is strongest.
@@ -338,6 +348,7 @@ function photographView(root) {
       captioned("before: brightness", frame(before, marks[0], "Photograph, pixel picker", true)),
       captioned("after: response", frame(after, marks[1], "Response, pixel picker", false), scale),
     ),
+    oneSided,
     help,
     make("div", { class: "ct-line ct-patchline" }, patch, sum),
   );

@@ -177,8 +177,11 @@ function picture(state, sizes, say) {
     make(
       "div", { class: "ct-stage" },
       captioned(`input ${state.input.join(" \u00d7 ")}`, inputGrid),
-      make("div", { class: "ct-sign", "aria-hidden": "true" }, "\u2192"),
-      captioned(`output ${sizes.join(" \u00d7 ")}`, outputGrid),
+      make(
+        "div", { class: "ct-pair" },
+        make("div", { class: "ct-sign", "aria-hidden": "true" }, "\u2192"),
+        captioned(`output ${sizes.join(" \u00d7 ")}`, outputGrid),
+      ),
     ),
     legend,
   );
@@ -212,7 +215,7 @@ function mountCalculator(root, config) {
   const stage = make("div");
   const said = make("p", { class: "ct-sum", "aria-live": "polite" });
   const code = make("code");
-  const codeBox = make("pre", { class: "ct-code", tabindex: "0", "aria-label": "The same in PyTorch" }, code);
+  const codeBox = make("pre", { class: "ct-code" }, code);
 
   const number = ({ key, label, least }, side) => {
     const field = make("input", {

@@ -32,27 +32,29 @@ export function axisSize(axis) {
     }
     return { size };
   }
-  if (operation === "pooling" && padding > Math.floor(span / 2)) {
+  // One of PyTorch's two checks lets the dilated span count; the other, which decides, only the taps.
+  if (operation === "pooling" && padding > Math.floor(kernel / 2)) {
     return fault(
       ["padding"],
-      `Padding ${padding} is over half of the ${span} cells the window spans: use at most ${Math.floor(span / 2)}.`,
-      "pad should be at most half of effective kernel size",
+      `Padding ${padding} is over half of the kernel\u2019s ${kernel}: use at most ${Math.floor(kernel / 2)}.`,
+      "pad should be smaller than or equal to half of kernel size",
     );
   }
-  if (span > input + 2 * padding) {
+  const pooled = poolingSize(input, kernel, stride, padding, dilation, ceilMode);
+  // Rounding up lets a pooling window hang over the end, if it falls short by less than a stride.
+  if (operation === "pooling" ? pooled < 1 : span > input + 2 * padding) {
     const lacking = span - input;
+    const overhang = operation === "pooling" && ceilMode ? stride - 1 : 0;
     const spread = dilation > 1 ? ` (${dilation} \u00d7 (${kernel} \u2212 1) + 1)` : "";
     const more = operation === "pooling" ? "" : `, or a padding of at least ${Math.ceil(lacking / 2)}`;
     return fault(
       ["kernel"],
       `The kernel spans ${span} cells${spread}, the padded input has only ${input + 2 * padding}: ` +
-        `use a smaller kernel${dilation > 1 ? " or dilation" : ""}, an input of at least ${span - 2 * padding}${more}.`,
+        `use a smaller kernel${dilation > 1 ? " or dilation" : ""}, an input of at least ${span - 2 * padding - overhang}${more}.`,
       operation === "pooling" ? "the output size is too small" : "kernel size can't be greater than actual input size",
     );
   }
-  const size = operation === "pooling" ? poolingSize(input, kernel, stride, padding, dilation, ceilMode)
-    : convolutionSize(input, kernel, stride, padding, dilation);
-  return { size };
+  return { size: operation === "pooling" ? pooled : convolutionSize(input, kernel, stride, padding, dilation) };
 }
 
 /** The general formula and the same with its numbers, as lines of text. */

@@ -50,4 +50,5 @@ def correlation_stepper(photo, *, input=None, kernel=None, alt: str = "The photo
         "and the sum behind each number of the output.",
         config={"input": input, "kernel": kernel},
         still=(to_data_url(photo), alt),
+        pruned=True,
     )

@@ -104,6 +104,8 @@ export function cellGrid({ label, height, width, fill, onFocus = () => {} }) {
   return { element, cells, at, height, width, setStop: (row, column) => setStop(at(row, column).focus) };
 }
 
+const LARGEST = 1e9; // sums of products stay far from overflow
+
 /** A grid of editable numbers that writes valid entries into `plane` and reports the others. */
 export function numberGrid({ label, name, plane, onChange, onMessage }) {
   const faults = new Map();
@@ -130,12 +132,13 @@ export function numberGrid({ label, name, plane, onChange, onMessage }) {
       field.value = pretty(plane.data[index]);
       field.addEventListener("input", () => {
         const value = parseNumber(field.value);
-        if (value === null) {
+        if (value === null || Math.abs(value) > LARGEST) {
           const typed = field.value.trim() ? `\u201c${field.value.trim().slice(0, 12)}\u201d` : "an empty field";
+          const wanted = value === null ? "a finite number" : "between minus and plus a thousand million";
           field.setAttribute("aria-invalid", "true");
           faults.set(
             index,
-            `${name} row ${row}, column ${column}: ${typed} is not a finite number; ` +
+            `${name} row ${row}, column ${column}: ${typed} is not ${wanted}; ` +
               `${pretty(plane.data[index])} stays in use.`,
           );
         } else {
