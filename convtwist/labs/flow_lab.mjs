@@ -199,6 +199,7 @@ function mountFlow(root, config, still) {
         if (performance.now() > until) break;
       }
       progress.value = state.done / state.steps;
+      steps.text.textContent = `step ${state.done} of ${state.steps} \u2026`;
       if (!finished()) requestAnimationFrame(frame);
       else stop();
       if (state.playing || finished()) draw();
@@ -210,6 +211,7 @@ function mountFlow(root, config, still) {
     if (!state.start) return;
     rewind();
     describe();
+    steps.text.textContent = `step 0 of ${state.steps} \u2026`;
     run();
   });
   const resoften = oncePerFrame(() => {
