@@ -1,9 +1,9 @@
 // Flow lab: many small steps of a first-order operator, beside the exact motion, with the error and the growth.
 // Book: chapter 8.
 import { magnitude, plane } from "./core.mjs";
-import { greyPlane, paintGrey, paintSigned, picturePicker, readStill } from "./picture.mjs";
+import { greyPlane, paintSigned, picturePicker, readStill } from "./picture.mjs";
 import { slider } from "./slider.mjs";
-import { exactWarp, GENERATORS, growth, insideWarp, longestStep, relativeError, soften, stepper } from "./warp.mjs";
+import { exactWarp, GENERATORS, growth, longestStep, relativeError, soften, stepper } from "./warp.mjs";
 import { choice, freshId, make, mountAll, oncePerFrame, pretty } from "./widgets.mjs";
 
 const PIXELS = { label: "Distance", unit: "pixels", least: -60, most: 60, step: 1, usual: 20, time: (amount) => amount };
@@ -66,6 +66,17 @@ function asOperator(generator) {
   return `L = ${rows.filter(Boolean).join(" + ").replace(/\+ \u2212/g, "\u2212 ") || "0"}`;
 }
 
+/** Paint brightness from 0 to 255 as grey, in one word for each pixel: it is done at every step. */
+function paintLevels(canvas, { height, width, data }) {
+  Object.assign(canvas, { height, width });
+  const image = new ImageData(width, height);
+  const words = new Uint32Array(image.data.buffer);
+  for (let i = 0; i < words.length; i++) {
+    words[i] = 0xff000000 | (0x010101 * Math.max(0, Math.min(255, Math.round(data[i]))));
+  }
+  canvas.getContext("2d").putImageData(image, 0, 0);
+}
+
 /** Arrows of the motion that the eye sees, against (P, Q), as an SVG drawing. */
 function arrows({ height, width }, generator, time) {
   const [[px, py, p1], [qx, qy, q1]] = generator;
@@ -125,16 +136,20 @@ function mountFlow(root, config, still) {
   const draw = () => {
     const { start, u, done } = state;
     const t = (time() * done) / state.steps;
-    const target = exactWarp(start, generator(), t);
+    const known = new Uint8Array(start.data.length);
+    const target = exactWarp(start, generator(), t, known);
     const h = time() / state.steps;
     const longest = longestStep(start, generator(), h);
     const most = growth(longest, state.method);
     const error = relativeError(u, target);
     const largest = magnitude(u);
-    paintGrey(steps.canvas, u);
-    paintGrey(exact.canvas, target);
-    const known = insideWarp(start, generator(), t);
-    paintSigned(wrong.canvas, plane(u.height, u.width, u.data.map((value, i) => known(i) * Math.max(-REACH, Math.min(REACH, value - target.data[i])))), REACH);
+    paintLevels(steps.canvas, u);
+    paintLevels(exact.canvas, target);
+    const difference = plane(u.height, u.width);
+    for (let i = 0; i < known.length; i++) {
+      if (known[i]) difference.data[i] = Math.max(-REACH, Math.min(REACH, u.data[i] - target.data[i]));
+    }
+    paintSigned(wrong.canvas, difference, REACH);
     steps.text.textContent = `after ${done} of ${state.steps} step${state.steps === 1 ? "" : "s"}`;
     progress.value = done / state.steps;
     errorText.textContent = `${sized(100 * error)}\u00a0%`;
@@ -149,7 +164,8 @@ function mountFlow(root, config, still) {
     const inside = error > 0.5 || state.halted;
     verdict.classList.toggle("ct-fault", lost);
     const rate = `growth per step up to ${sized(most)}, because the fastest pixel jumps ${sized(longest)} pixels`;
-    const advice = state.method === "euler" ? "Take more steps, or Runge\u2013Kutta." : "Take more steps.";
+    const cures = [state.steps < MOST_STEPS ? "take more steps" : "move less far", state.method === "euler" ? "choose Runge\u2013Kutta" : null];
+    const advice = `To cure it, ${cures.filter(Boolean).join(" or ")}.`;
     if (state.done === 0) verdict.textContent = "Nothing has moved yet.";
     else if (lost) {
       verdict.textContent =
@@ -217,7 +233,7 @@ function mountFlow(root, config, still) {
   const resoften = oncePerFrame(() => {
     if (!state.grey) return;
     state.start = soften(state.grey, state.sigma);
-    paintGrey(field.canvas, state.start);
+    paintLevels(field.canvas, state.start);
     steps.above.innerHTML = exact.above.innerHTML = disc(state.start, "#ffd24a");
     wrong.above.innerHTML = disc(state.start, "#000");
     recompute();
