@@ -31,6 +31,7 @@ const LAYOUT = [0, 1, 3, 2, 4, 6, 5, 7, 8];
 const STYLE = `
 .convtwist-lab .ct-wide { --ct-cell: 3.5rem; }
 .convtwist-lab .ct-wide .ct-cell { font-size: 0.86rem; }
+.convtwist-lab .ct-wide .ct-cell:has([aria-invalid]) { background-color: var(--ct-field) !important; }
 .convtwist-lab .ct-named .ct-corner { left: 5px; top: 4px; right: auto; bottom: auto; color: var(--ct-ink); font-size: 0.75rem; }
 .convtwist-lab .ct-named .ct-cell input { padding-top: 0.9rem; }
 .convtwist-lab .ct-parts { display: grid; grid-template-columns: 1fr 1fr; gap: 1.25rem 1rem; margin-top: 0.75rem; }
