@@ -68,7 +68,7 @@ def load(source, *, max_side: int | None = None, max_pixels: int = 50_000_000) -
         raise ValueError(_too_large("the array", width, height, max_pixels))
     if max_side is not None and max(height, width) > max_side:
         array = _shrink(array, max_side)
-    return array
+    return array if array.flags.writeable else array.copy()  # a picture to draw into, should a reader want to
 
 
 def upload(*, max_side: int | None = None) -> np.ndarray:

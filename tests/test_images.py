@@ -42,6 +42,7 @@ def test_sample_is_a_colour_photograph(name):
     photo = images.sample(name)
     assert photo.dtype == np.uint8 and photo.shape[2] == 3
     assert min(photo.shape[:2]) >= 172 and photo.std() > 10
+    assert photo.flags.writeable
 
 
 def test_unknown_sample_names_the_known_ones():

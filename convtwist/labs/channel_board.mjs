@@ -1,0 +1,340 @@
+// Channel board: who reads whom in a grouped convolution, after any number of layers, and how small its world is.
+// Book: chapter 10.
+import { clustering, connections, count, misfit, pathLength, ranges, stack, union } from "./channel_graph.mjs";
+import { slider } from "./slider.mjs";
+import { arrowTarget, choice, freshId, make, mountAll, oncePerFrame, pretty } from "./widgets.mjs";
+
+const ORDERS = [["none", "none"], ["cycle", "cycle"], ["4-cycle", "4-cycles"], ["shuffle", "shuffle"], ["small_world", "small world"]];
+const NUMBERS = { channels: ["Channels", 2, 128], groups: ["Groups", 1, 128], links: ["Links per group", 0, 128] };
+const MOST_LAYERS = 64;
+
+const STYLE = `
+.convtwist-lab .ct-slider { flex: 1 1 13rem; max-width: 22rem; }
+.convtwist-lab .ct-slider .ct-line { flex-wrap: nowrap; }
+.convtwist-lab input[type="range"] { flex: 1; min-width: 5rem; height: 2.75rem; margin: 0; padding: 0; accent-color: var(--ct-accent); }
+.convtwist-lab .ct-slider input[type="text"] { width: 4.6rem; height: 2.75rem; padding: 0 0.5rem; border: 1px solid var(--ct-edge); border-radius: 0.4rem; background: var(--ct-field); text-align: end; }
+.convtwist-lab .ct-two { display: grid; grid-template-columns: minmax(0, 1.25fr) minmax(0, 1fr); gap: 0.9rem 1.25rem; margin: 0.75rem 0; align-items: start; }
+.convtwist-lab .ct-board { line-height: 0; cursor: crosshair; }
+.convtwist-lab .ct-board svg, .convtwist-lab .ct-ringed svg { display: block; width: 100%; height: auto; }
+.convtwist-lab .ct-paper { fill: var(--ct-field); }
+.convtwist-lab .ct-on { fill: var(--ct-ink); }
+.convtwist-lab .ct-new { fill: var(--ct-accent); }
+.convtwist-lab .ct-skip { fill: var(--ct-mark-fill); stroke: var(--ct-mark); stroke-width: 1; vector-effect: non-scaling-stroke; }
+.convtwist-lab .ct-lines { fill: none; stroke: var(--ct-line); stroke-width: 1; vector-effect: non-scaling-stroke; }
+.convtwist-lab .ct-lines.ct-strong { stroke: var(--ct-edge); }
+.convtwist-lab .ct-band { fill: var(--ct-mark); fill-opacity: 0.22; }
+.convtwist-lab .ct-here { fill: none; stroke: var(--ct-mark); stroke-width: 3; vector-effect: non-scaling-stroke; }
+.convtwist-lab .ct-link { fill: none; stroke: var(--ct-edge); }
+.convtwist-lab .ct-link.ct-lit { stroke: var(--ct-mark); }
+.convtwist-lab .ct-node { cursor: pointer; }
+.convtwist-lab .ct-node circle { fill: var(--ct-field); stroke: var(--ct-edge); stroke-width: 0.012; }
+.convtwist-lab .ct-node.ct-hub circle { stroke-width: 0.035; }
+.convtwist-lab .ct-node.ct-heard circle { fill: var(--ct-mark-fill); stroke: var(--ct-mark); }
+.convtwist-lab .ct-node.ct-picked circle { stroke: var(--ct-accent); stroke-width: 0.045; }
+.convtwist-lab .ct-node text { fill: var(--ct-ink); text-anchor: middle; dominant-baseline: central; }
+.convtwist-lab .ct-key svg { width: 1.1rem; height: 1.1rem; }
+.convtwist-lab .ct-verdict { padding: 0.5rem 0.75rem; border-inline-start: 4px solid var(--ct-accent); background: var(--ct-field); }
+.convtwist-lab .ct-measures { display: grid; grid-template-columns: auto minmax(0, 1fr); gap: 0.15rem 0.9rem; margin: 0.6rem 0; }
+.convtwist-lab .ct-measures dt { color: var(--ct-muted); font-weight: 500; }
+.convtwist-lab .ct-measures dd { margin: 0; font-weight: 650; }
+@media (max-width: 40rem) { .convtwist-lab .ct-two { grid-template-columns: minmax(0, 1fr); } }
+`;
+
+const whole = (value) => value.toLocaleString("en");
+const many = (number, noun) => `${whole(number)} ${noun}${number === 1 ? "" : "s"}`;
+
+/** One path for all the cells that `chosen(i)` picks, runs in a row joined. */
+function cells(n, chosen) {
+  let path = "";
+  for (let row = 0; row < n; row++) {
+    for (let column = 0; column < n; column++) {
+      if (!chosen(row * n + column)) continue;
+      const start = column;
+      while (column + 1 < n && chosen(row * n + column + 1)) column++;
+      path += `M${start} ${row}h${column + 1 - start}v1H${start}z`;
+    }
+  }
+  return path;
+}
+
+const gridLines = (n, every) => {
+  let path = "";
+  for (let i = 0; i <= n; i += every) path += `M0 ${i}h${n}M${i} 0v${n}`;
+  return path;
+};
+
+function mountBoard(root, config) {
+  const settings = { ...config }; // what is on show
+  const typed = { ...config }; // what the fields say, once all of it fits together
+  const picked = { row: Math.min(5, config.channels - 1), column: 0 };
+  let world = null; // boards and measures of the settings on show
+
+  const board = make("div");
+  const ring = make("div", { class: "ct-ringed" });
+  const [boardCaption, ringCaption] = [0, 1].map(() => make("div", { class: "ct-caption" }));
+  const sentence = make("p", { class: "ct-sum", "aria-live": "polite" });
+  const finding = make("p", { class: "ct-verdict", "aria-live": "polite" });
+  const measures = make("dl", { class: "ct-measures" });
+  const code = make("code");
+
+  const measure = (key) => {
+    const { channels, groups, permute, links, alternate, residual } = settings;
+    const permuted = connections(channels, groups, permute, links);
+    const plain = connections(channels, groups);
+    const boards = alternate ? [plain, permuted] : [permuted];
+    const layers = stack(boards, residual);
+    const both = boards.reduce(union);
+    world = { key, boards, both, layers, depth: layers.depth(), near: pathLength(both), far: pathLength(both, true), tight: clustering(both) };
+  };
+
+  const drawBoard = () => {
+    const { channels: n, groups, layers, residual } = settings;
+    const { now, before, through } = world;
+    const fresh = (i) => layers > 1 && through.data[i] && !before.data[i];
+    const skipOnly = (i) => now.data[i] && !through.data[i];
+    const width = n / groups;
+    board.innerHTML = `<svg viewBox="-0.3 -0.3 ${n + 0.6} ${n + 0.6}" aria-hidden="true"><path class="ct-paper" d="M0 0h${n}v${n}H0z"/>` +
+      `<path class="ct-on" d="${cells(n, (i) => through.data[i] && !fresh(i))}"/><path class="ct-new" d="${cells(n, fresh)}"/>` +
+      `<path class="ct-skip" d="${cells(n, skipOnly)}"/><path class="ct-lines" d="${gridLines(n, 1)}"/>` +
+      `<path class="ct-lines ct-strong" d="${gridLines(n, width)}"/><rect class="ct-band" width="${n}" height="1"/>` +
+      `<rect class="ct-band" width="1" height="${n}"/><rect class="ct-here" width="1" height="1"/></svg>`;
+    const sum = count(now);
+    const all = n * n;
+    boardCaption.textContent = layers === 1
+      ? `one layer: ${whole(count(through))} of ${whole(all)} cells dark, a 3\u00d73 kernel each${residual ? "; the skip connection adds the diagonal" : ""}`
+      : `after ${layers} layers: ${whole(sum)} of ${whole(all)} pairs reached (${pretty(Number(((100 * sum) / all).toFixed(1)))}\u00a0%), ${whole(sum - count(before))} more than after ${layers - 1}`;
+  };
+
+  const drawRing = () => {
+    const { channels, groups } = settings;
+    const width = channels / groups;
+    const size = Math.min(0.13, 2.2 / groups);
+    const spot = (group, radius = 0.86) => {
+      const angle = (2 * Math.PI * group) / groups - Math.PI / 2;
+      return [radius * Math.cos(angle), radius * Math.sin(angle)];
+    };
+    const weight = new Map();
+    for (let i = 0; i < channels * channels; i++) {
+      if (!world.both.data[i]) continue;
+      const key = Math.floor(Math.floor(i / channels) / width) * groups + Math.floor((i % channels) / width);
+      weight.set(key, (weight.get(key) ?? 0) + 1);
+    }
+    let links = "";
+    for (const [key, paths] of weight) {
+      const [to, from] = [Math.floor(key / groups), key % groups];
+      if (to === from) continue;
+      const [[x, y], [u, v]] = [spot(from), spot(to)];
+      // Bent to the left of the way, so that a link and its answer stay apart.
+      const [mx, my] = [(x + u) / 2 * 0.72 - (v - y) * 0.1, (y + v) / 2 * 0.72 + (u - x) * 0.1];
+      const length = Math.hypot(u - mx, v - my);
+      const [ex, ey] = [u - ((u - mx) / length) * size * 1.15, v - ((v - my) / length) * size * 1.15];
+      const [hx, hy] = [((u - mx) / length) * size * 0.6, ((v - my) / length) * size * 0.6];
+      const thick = 0.006 + (0.022 * Math.sqrt(paths)) / width;
+      links += `<path class="ct-link" data-from="${from}" data-to="${to}" stroke-width="${thick.toFixed(4)}" d="` +
+        `M${x} ${y}Q${mx} ${my} ${ex} ${ey}M${ex - hx - hy * 0.6} ${ey - hy + hx * 0.6}L${ex} ${ey}L${ex - hx + hy * 0.6} ${ey - hy - hx * 0.6}"/>`;
+    }
+    const nodes = Array.from({ length: groups }, (_, group) => {
+      const [x, y] = spot(group);
+      const hub = weight.has(group * groups + group);
+      const label = groups <= 32 ? `<text x="${x}" y="${y}" font-size="${(size * 0.95).toFixed(3)}">${group}</text>` : "";
+      return `<g class="ct-node${hub ? " ct-hub" : ""}" data-group="${group}"><circle cx="${x}" cy="${y}" r="${size * 0.95}"/>${label}</g>`;
+    }).join("");
+    ring.innerHTML = `<svg viewBox="-1.02 -1.02 2.04 2.04" aria-hidden="true">${links}${nodes}</svg>`.replace(/-?\d+\.\d{4,}/g, (number) => Number(number).toFixed(3));
+    ringCaption.textContent = `${many(groups, "group")} of ${many(width, "channel")}; an arrow leads to the group that reads`;
+  };
+
+  /** Mark one cell, its row and its column, and say what they mean. */
+  const point = (row, column) => {
+    const { channels: n, groups, layers } = settings;
+    Object.assign(picked, { row: Math.min(row, n - 1), column: Math.min(column, n - 1) });
+    const [rowBand, columnBand] = board.querySelectorAll(".ct-band");
+    const here = board.querySelector(".ct-here");
+    rowBand.setAttribute("y", picked.row);
+    columnBand.setAttribute("x", picked.column);
+    here.setAttribute("x", picked.column);
+    here.setAttribute("y", picked.row);
+    const reach = layers === 1 ? world.through : world.now;
+    const all = [...Array(n).keys()];
+    const sources = all.filter((j) => reach.data[picked.row * n + j]);
+    const readers = all.filter((i) => reach.data[i * n + picked.column]);
+    const list = (numbers, noun) => (numbers.length ? `${noun}${numbers.length > 1 ? "s" : ""} ${ranges(numbers)}` : `no ${noun}`);
+    const [output, input] = [`Output ${picked.row}`, `Input ${picked.column}`];
+    const met = sources.includes(picked.column);
+    sentence.replaceChildren(
+      make("strong", {}, layers === 1 ? `${output} reads ${list(sources, "input")}.` : `After ${layers} layers, output ${picked.row} depends on ${list(sources, "input")} (${sources.length} of ${n}).`),
+      ` ${input} ${met ? "is among them" : "is not among them"}; it ${layers === 1 ? "is read by" : "has reached"} ${list(readers, "output")}.`,
+    );
+    const width = n / groups;
+    const own = Math.floor(picked.row / width);
+    const heard = new Set(sources.map((j) => Math.floor(j / width)));
+    for (const node of ring.querySelectorAll(".ct-node")) {
+      const group = Number(node.dataset.group);
+      node.classList.toggle("ct-heard", heard.has(group));
+      node.classList.toggle("ct-picked", group === own);
+    }
+    for (const link of ring.querySelectorAll(".ct-link")) link.classList.toggle("ct-lit", Number(link.dataset.to) === own);
+  };
+
+  const judge = () => {
+    const { channels, groups, permute, alternate, residual } = settings;
+    const { depth, near } = world;
+    if (depth !== null) finding.textContent = depth === 1 ? "One layer is enough: every output reads every input." : `After ${depth} layers every output depends on every input.`;
+    else if (near === Infinity) {
+      const apart = groups > 1 && permute === "none" ? "the groups never meet" : permute === "4-cycle" ? `the ${groups / 4} meta-groups never meet` : "some channels never meet";
+      finding.textContent = `However many layers are stacked, ${apart}. ${permute === "none" ? "Permute the channels." : "Link them: try the small world or the shuffle."}`;
+    } else finding.textContent = `However many layers are stacked, some output never depends on some input, although all are linked: without a skip connection${alternate ? "" : " and without plain layers"} signals only ever move on.`;
+    if (residual && groups === channels && permute === "none") finding.textContent = "Every channel keeps to itself: a depthwise convolution. Permute the channels, or use fewer groups.";
+  };
+
+  const redraw = oncePerFrame(() => {
+    const { channels: n, groups, permute, links, layers, alternate, residual } = settings;
+    const key = [n, groups, permute, links, alternate, residual].join();
+    if (world?.key !== key) measure(key);
+    Object.assign(world, { now: world.layers.at(layers), before: world.layers.at(layers - 1), through: world.layers.convolved(layers) });
+    drawBoard();
+    drawRing();
+    judge();
+    linksField.element.hidden = permute !== "small_world";
+    keys.hidden = layers === 1 && !residual;
+    newKey.hidden = layers === 1;
+    skipKey.hidden = !residual;
+    const kernels = (n * n) / groups;
+    const links2 = (value) => (value === Infinity ? "infinite: some never meet" : `${pretty(value)} links`);
+    const rows = [
+      ["Path length", links2(world.near)],
+      ["the same, along the arrows", links2(world.far)],
+      ["Clustering", pretty(world.tight)],
+      ["Layers to reach all", world.depth === null ? "never" : whole(world.depth)],
+      ["Weights of a layer", `${whole(9 * kernels)} instead of ${whole(9 * n * n)}`],
+      ["Saved", groups === 1 ? "nothing" : `${whole(9 * (n * n - kernels))}: 1 of ${groups} is left`],
+    ];
+    measures.replaceChildren(...rows.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]));
+    const order = { none: "None", small_world: `small_world(${n}, ${groups}, links=${links})` }[permute] ?? `"${permute}"`;
+    code.textContent = `board = connections(${n}, ${groups}${order === "None" ? "" : `, ${order}`})${alternate && order !== "None" ? ` | connections(${n}, ${groups})` : ""}
+path_length(board), path_length(board, directed=True), clustering(board)
+layer = ConvTwist2d(${n}, ${n}, padding=1, groups=${groups}${order === "None" ? "" : `, permute=${order}`})`;
+    point(picked.row, picked.column);
+  });
+
+  // Controls
+  const fault = make("p", { class: "ct-note ct-fault", id: freshId(), role: "status" });
+  const faults = new Map();
+  const apply = () => {
+    const clash = faults.size ? "" : misfit(typed);
+    for (const [key, { field }] of Object.entries(fields)) {
+      const guilty = faults.has(key) || (clash && key === (typed.permute === "small_world" && typed.channels % typed.groups === 0 && typed.groups % 4 === 0 && typed.groups > 4 ? "links" : "groups"));
+      if (guilty) field.setAttribute("aria-invalid", "true");
+      else field.removeAttribute("aria-invalid");
+    }
+    const { channels, groups, permute } = settings;
+    const kept = `Still on show: ${channels} channels in ${many(groups, "group")}, ${ORDERS.find(([key]) => key === permute)[1] === "none" ? "not permuted" : ORDERS.find(([key]) => key === permute)[1]}.`;
+    fault.textContent = [...faults.values(), clash, faults.size || clash ? kept : ""].filter(Boolean).join(" ");
+    if (faults.size || clash) return;
+    Object.assign(settings, typed);
+    redraw();
+  };
+  const fields = Object.fromEntries(Object.entries(NUMBERS).map(([key, [label, least, most]]) => {
+    const field = make("input", { type: "number", inputmode: "numeric", min: least, max: most, step: 1, "aria-describedby": fault.id });
+    field.addEventListener("input", () => {
+      const value = Number(field.value);
+      if (field.value.trim() !== "" && Number.isInteger(value) && value >= least && value <= most) {
+        faults.delete(key);
+        typed[key] = value;
+      } else faults.set(key, `${label} needs a whole number from ${least} to ${most}.`);
+      apply();
+    });
+    return [key, { field, element: make("label", { class: "ct-field" }, make("span", {}, label), field) }];
+  }));
+  const linksField = fields.links;
+  const orders = choice("Permutation", ORDERS, (value) => {
+    typed.permute = value;
+    linksField.element.hidden = value !== "small_world";
+    apply();
+  });
+  const stacks = choice("Layers", [["all", "all permuted"], ["turns", "plain and permuted in turn"]], (value) => {
+    typed.alternate = value === "turns";
+    apply();
+  });
+  const skip = make("input", { type: "checkbox", on: { change: () => ((typed.residual = skip.checked), apply()) } });
+  const layers = slider({
+    onChange: (value) => ((typed.layers = value), apply()),
+    onFault(text) {
+      if (text) faults.set("layers", text);
+      else faults.delete("layers");
+      fault.textContent = [...faults.values()].join(" ");
+    },
+  });
+  layers.configure({ label: "Layers stacked, n", least: 1, most: MOST_LAYERS, step: 1 });
+  const start = () => {
+    faults.clear();
+    Object.assign(typed, config);
+    for (const [key, { field }] of Object.entries(fields)) field.value = typed[key];
+    orders.select.value = typed.permute;
+    stacks.select.value = typed.alternate ? "turns" : "all";
+    skip.checked = typed.residual;
+    layers.set(typed.layers);
+    apply();
+  };
+
+  const square = (name, text) => {
+    const element = make("span", { class: "ct-key" });
+    element.innerHTML = `<svg viewBox="-0.1 -0.1 1.2 1.2" aria-hidden="true"><path class="ct-${name}" d="M0 0h1v1H0z"/></svg>`;
+    element.append(text);
+    return element;
+  };
+  const newKey = square("new", "new with the last layer");
+  const skipKey = square("skip", "by the skip connection alone");
+  const keys = make("div", { class: "ct-legend" }, square("on", "reached"), newKey, skipKey);
+  const toCell = (event) => {
+    const n = settings.channels;
+    const box = board.firstChild.getBoundingClientRect();
+    const index = (share) => Math.min(n - 1, Math.max(0, Math.floor(share * (n + 0.6) - 0.3)));
+    point(index((event.clientY - box.top) / box.height), index((event.clientX - box.left) / box.width));
+  };
+  const help = make("p", { class: "ct-note", id: freshId() }, "Rows are outputs, columns inputs, both from 0. Point at a cell, tap it, or walk there with the arrow keys (with Shift, a group at a time).");
+  const boardFrame = make(
+    "div",
+    {
+      class: "ct-board", tabindex: "0", role: "application", "aria-label": "Channel board, choose a cell", "aria-describedby": help.id,
+      on: {
+        click: toCell,
+        pointermove: (event) => event.pointerType === "mouse" && toCell(event),
+        keydown(event) {
+          const { channels: n, groups } = settings;
+          const target = arrowTarget(event, picked.row, picked.column, n, n, event.shiftKey ? n / groups : 1);
+          if (!target) return;
+          event.preventDefault();
+          point(...target);
+        },
+      },
+    },
+    board,
+  );
+  const toGroup = (event) => {
+    const node = event.target.closest(".ct-node");
+    if (node) point((Number(node.dataset.group) * settings.channels) / settings.groups, picked.column);
+  };
+  ring.addEventListener("click", toGroup);
+  ring.addEventListener("pointerover", (event) => event.pointerType === "mouse" && toGroup(event));
+
+  root.replaceChildren(
+    make("style", {}, STYLE),
+    make("p", { class: "ct-title" }, "Channel board"),
+    make("p", { class: "ct-lead" }, "A grouped convolution lets each output channel read a few input channels only. Reorder the channels, stack some layers, and see how soon everyone has heard from everyone."),
+    make("div", { class: "ct-tools" }, fields.channels.element, fields.groups.element, orders.element, linksField.element),
+    make("div", { class: "ct-tools" }, layers.element, stacks.element, make("label", { class: "ct-radio" }, skip, "skip connection, u + f(u)"),
+      make("button", { type: "button", class: "ct-button", on: { click: start } }, "Reset")),
+    fault,
+    finding,
+    make("div", { class: "ct-two" },
+      make("div", { class: "ct-figure" }, boardCaption, boardFrame, keys, help),
+      make("div", { class: "ct-figure" }, ringCaption, ring, measures)),
+    sentence,
+    make("div", { class: "ct-torch" }, make("div", { class: "ct-caption" }, "the same in PyTorch"),
+      make("pre", { class: "ct-code", tabindex: "0", "aria-label": "The same in PyTorch" }, code)),
+    make("p", { class: "ct-note" }, "Path length and clustering are Watts and Strogatz\u2019s: links count both ways, a channel is no neighbour of itself. Each dark cell costs nine weights, a 3\u00d73 kernel; biases are not counted."),
+  );
+  start();
+}
+
+mountAll("channel-board", mountBoard);
