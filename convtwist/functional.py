@@ -20,12 +20,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from convtwist.arguments import choice, input_map, pair, spatial_padding, whole
-from convtwist.operators import OPERATORS, fields, isotropic_fields, twist_kernels
+from convtwist.fused import applies, fused, mixed, plain
+from convtwist.operators import OPERATORS, isotropic_fields, twist_kernels
 
 __all__ = ["conv_twist2d", "iso_twist2d"]
 
 _PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
-_OPERATORS = {len(bank): name for name, bank in OPERATORS.items()}
+_FIELDS = tuple(map(len, OPERATORS.values()))
 
 
 def conv_twist2d(input: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | None = None, stride=1, padding=0,
@@ -125,29 +126,16 @@ def iso_twist2d(input: Tensor, weight: Tensor, bias: Tensor | None = None, *, gr
     if input.dim() == 3:
         return iso_twist2d(input[None], weight, bias, groups=groups, reduce=reduce, coords=coords)[0]
     bank = isotropic_fields(input, reduce=reduce, coords=coords)
-    return F.conv2d(_grouped(bank, groups), _mixing(weight.movedim(2, 0), groups), bias, groups=groups)
+    return mixed(bank, weight.movedim(2, 0), bias, groups)
 
 
 def _layer(source, weight, twist, bias, stride, padding, dilation, groups, padding_mode, coords):
-    bank = fields(source, _OPERATORS[len(twist)], stride=stride, padding=padding, dilation=dilation,
-                  padding_mode=padding_mode, coords=coords)
     if padding_mode != "zeros" and padding != (0, 0):
         down, right = padding
-        source, padding = F.pad(source, (right, right, down, down), mode=padding_mode), 0
-    output = F.conv2d(source, weight, bias, stride, padding, dilation, groups)
-    return output + F.conv2d(_grouped(bank, groups), _mixing(twist, groups), groups=groups)
-
-
-def _grouped(bank, groups):
-    """Turn ``(batch, fields, in, ...)`` into ``(batch, groups x fields x in / groups, ...)``."""
-    if groups > 1:
-        bank = bank.unflatten(2, (groups, -1)).transpose(1, 2).flatten(1, 2)
-    return bank.flatten(1, 2)
-
-
-def _mixing(twist, groups):
-    """Turn ``(fields, out, in / groups)`` into the 1x1 kernel that goes with :func:`_grouped`."""
-    return twist.transpose(0, 1).flatten(1)[..., None, None]
+        source, padding = F.pad(source, (right, right, down, down), mode=padding_mode), (0, 0)
+    if applies(source, weight, twist, bias, stride, padding, dilation, groups):
+        return fused(source, weight, twist, bias, padding, dilation, coords)
+    return plain(source, weight, twist, bias, stride, padding, dilation, groups, coords)
 
 
 def _permuted(source, permute, groups):
@@ -176,7 +164,7 @@ def _check_parameters(weight, twist, center):
     out, width = weight.shape[:2]
     if weight.shape[2:] != (3, 3):
         raise ValueError(f"weight must hold 3x3 kernels, (out, in / groups, 3, 3), got shape {tuple(weight.shape)}")
-    if twist.dim() != 3 or len(twist) not in _OPERATORS or twist.shape[1:] != (out, width):
+    if twist.dim() != 3 or len(twist) not in _FIELDS or twist.shape[1:] != (out, width):
         raise ValueError(f"twist must be (fields, {out}, {width}) with 2, 4 or 8 fields, as weight has shape "
                          f"{tuple(weight.shape)}; got shape {tuple(twist.shape)}")
     if center is not None and center.shape != (2, out):

@@ -20,7 +20,8 @@ from torch import Tensor
 from convtwist.arguments import choice, pair, spatial_padding, whole
 from convtwist.kernels import compose, sobel_x, sobel_y
 
-__all__ = ["BANKS", "OPERATORS", "coordinate_grid", "fields", "gradient", "isotropic_fields", "twist_kernels"]
+__all__ = ["BANKS", "OPERATORS", "coordinate_grid", "derivative_kernels", "fields", "gradient", "isotropic_fields",
+           "twist_kernels"]
 
 OPERATORS = {
     "similarity": ("X dx + Y dy", "Y dx - X dy"),
@@ -162,17 +163,30 @@ def twist_kernels(twist: Tensor, dilation=1) -> tuple[Tensor, Tensor]:
     >>> Kx[0, 0].int().tolist(), Ky[0, 0].int().tolist()
     ([[1, 2, 1], [0, 0, 0], [-1, -2, -1]], [[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]])
     """
-    down, right = pair(dilation, "dilation")
     options = {"dtype": twist.dtype, "device": twist.device}
-    thirds = torch.zeros(2, 9, **options)
-    thirds[0, 7] = thirds[1, 6] = 1  # dxyy and dxxy in the basis of the kernels
-    dxyy, dxxy = compose(thirds) / torch.tensor([right * down**2, right**2 * down], **options).view(2, 1, 1)
-    dx, dy = sobel_x(**options) / right, sobel_y(**options) / down
     if len(twist) == 2:
+        dx, dy = derivative_kernels(2, dilation, **options)
         (zoom, turn) = twist[..., None, None]
         return zoom * dx - turn * dy, zoom * dy + turn * dx
-    operators = torch.stack([dx, dy, dxyy, dxxy])[: len(twist) // 2]
+    operators = derivative_kernels(len(twist) // 2, dilation, **options)
     return tuple(torch.einsum("foi,fhw->oihw", twist[axis::2], operators) for axis in (0, 1))
+
+
+def derivative_kernels(count: int, dilation=1, *, dtype=None, device=None) -> Tensor:
+    """Return the first ``count`` of dx, dy, dxyy and dxxy per pixel, as taps of the dilated kernel.
+
+    >>> (8 * derivative_kernels(2)[1]).int().tolist()
+    [[-1, -2, -1], [0, 0, 0], [1, 2, 1]]
+    """
+    down, right = pair(dilation, "dilation")
+    options = {"dtype": dtype, "device": device}
+    kernels = [sobel_x(**options) / right, sobel_y(**options) / down]
+    if count > 2:
+        thirds = torch.zeros(2, 9, **options)
+        thirds[0, 7] = thirds[1, 6] = 1  # dxyy and dxxy in the basis of the kernels
+        dxyy, dxxy = compose(thirds)
+        kernels += [dxyy / (right * down**2), dxxy / (right**2 * down)]
+    return torch.stack(kernels[:count])
 
 
 def _bank(taps, x, y, operators):

@@ -1,0 +1,152 @@
+"""The step that eager training takes against the plain one: values, gradients, transforms, layouts, memory."""
+
+import itertools
+
+import pytest
+import torch
+from torch import nn
+from torch.autograd import gradcheck, gradgradcheck
+
+from convtwist import ConvTwist2d, fused
+from convtwist.functional import conv_twist2d
+
+torch.set_num_threads(1)
+
+FIELDS = {"similarity": 2, "affine": 4, "first_order": 8}
+
+
+def draw(seed, *shape, dtype=torch.float32):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+
+
+def tensors(fields=2, size=(6, 5), batch=3, dtype=torch.float32):
+    return [draw(1, batch, 3, *size, dtype=dtype), draw(2, 4, 3, 3, 3, dtype=dtype),
+            draw(3, fields, 4, 3, dtype=dtype), draw(4, 4, dtype=dtype)]
+
+
+def both(arguments, padding=(1, 1), dilation=(1, 1), coords="centered"):
+    """Return outputs and gradients of the fused step and of the plain one."""
+    for layer in (lambda *t: fused.fused(*t, padding, dilation, coords),
+                  lambda *t: fused.plain(*t, (1, 1), padding, dilation, 1, coords)):
+        leaves = [tensor.detach().requires_grad_() for tensor in arguments]
+        output = layer(*leaves)
+        slope = draw(5, *output.shape).to(memory_format=torch.channels_last)
+        yield [output.detach(), *torch.autograd.grad(output, leaves, slope)]
+
+
+@pytest.mark.parametrize("operators", FIELDS)
+@pytest.mark.parametrize("block", [1, 400, 1 << 20])
+def test_agrees_with_the_plain_layer(operators, block, monkeypatch):
+    """In blocks of one image, of some with a rest, and of all."""
+    monkeypatch.setattr(fused, "_BLOCK", block)
+    for padding, dilation, coords, layout, size in itertools.product(
+            ((1, 1), (0, 2)), ((1, 1), (2, 1)), ("centered", "legacy"), (False, True), ((6, 5), (5, 9))):
+        arguments = tensors(FIELDS[operators], size)
+        if layout:
+            arguments[0] = arguments[0].to(memory_format=torch.channels_last)
+        assert fused.applies(*arguments, (1, 1), padding, dilation, 1)
+        (ours, *_), (expected, *_) = pairs = list(both(arguments, padding, dilation, coords))
+        assert ours.stride() == expected.stride()
+        for ours, expected in zip(*pairs, strict=True):
+            torch.testing.assert_close(ours, expected, rtol=1e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("wanted", [w for w in itertools.product((False, True), repeat=4) if any(w)])
+def test_any_part_may_be_frozen(wanted):
+    arguments = tensors()
+    leaves = [tensor.clone().requires_grad_(want) for tensor, want in zip(arguments, wanted, strict=True)]
+    fused.fused(*leaves, (1, 1), (1, 1), "centered").sum().backward()
+    expected = [tensor.clone().requires_grad_() for tensor in arguments]
+    fused.plain(*expected, (1, 1), (1, 1), (1, 1), 1, "centered").sum().backward()
+    for leaf, reference, want in zip(leaves, expected, wanted, strict=True):
+        assert (leaf.grad is not None) == want
+        if want:
+            torch.testing.assert_close(leaf.grad, reference.grad, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("operators", FIELDS)
+@pytest.mark.parametrize("bias", [True, False])
+def test_derivatives_of_first_and_second_order(operators, bias):
+    leaves = [t.requires_grad_() for t in tensors(FIELDS[operators], (3, 4), 2, torch.float64)]
+
+    def layer(*given):
+        return fused.fused(*given, *(() if bias else (None,)), (1, 1), (1, 1), "centered")
+
+    leaves = leaves if bias else leaves[:3]
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        assert gradcheck(layer, leaves, fast_mode=True, check_forward_ad=True, check_batched_grad=True)
+        assert gradgradcheck(layer, leaves, fast_mode=True, check_fwd_over_rev=True, check_batched_grad=True)
+
+
+def test_transforms_of_transforms():
+    """A Hessian in both ways, and per-sample gradients, against those of the plain layer."""
+    u, weight, twist, bias = tensors(size=(3, 3), batch=2)
+
+    def loss(layer, *last):
+        return lambda *given: layer(*given, *last).pow(3).sum()
+
+    ours = loss(fused.fused, (1, 1), (1, 1), "centered")
+    plain = loss(fused.plain, (1, 1), (1, 1), (1, 1), 1, "centered")
+    for transform in (torch.func.hessian, lambda f, argnums: torch.func.jacrev(torch.func.jacrev(f, argnums), argnums)):
+        got, expected = (transform(f, argnums=2)(u, weight, twist, bias) for f in (ours, plain))
+        torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-2)
+    for in_dims in ((0, None, None, None), (None, 0, 0, None)):
+        stacked = [torch.stack([t, 2 * t]) if dim == 0 else t
+                   for t, dim in zip((u, weight, twist, bias), in_dims, strict=True)]
+        got, expected = (torch.func.vmap(torch.func.grad(f, argnums=(0, 1, 2, 3)), in_dims)(*stacked)
+                         for f in (ours, plain))
+        for a, b in zip(got, expected, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-2)
+
+
+def test_nothing_but_the_input_is_kept():
+    """Input and parameters are saved for the backward pass; no field is."""
+    kept = []
+    layer, u = ConvTwist2d(3, 4, 3, padding=1), draw(1, 2, 3, 8, 8).requires_grad_()
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+        layer(u)
+    owners = {t.data_ptr() for t in (u, *layer.parameters())}
+    assert {t.data_ptr() for t in kept} <= owners
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_without_a_twist_output_and_gradients_are_those_of_conv2d_bit_for_bit(layout):
+    conv = nn.Conv2d(8, 12, 3, padding=1)
+    layer = ConvTwist2d(8, 12, 3, padding=1, twist_init="zeros")
+    layer.load_state_dict(conv.state_dict(), strict=False)
+    u = draw(1, 2, 8, 10, 9).to(memory_format=layout)
+    slope = draw(2, 2, 12, 10, 9)
+    results = []
+    for module in (conv, layer):
+        v = u.clone().requires_grad_()
+        output = module(v)
+        output.backward(slope)
+        results.append((output, v.grad, module.weight.grad, module.bias.grad))
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+    assert layer.twist.grad.abs().max() > 0
+
+
+def test_other_cases_take_the_plain_way():
+    ours = dict(zip(("source", "weight", "twist", "bias"), tensors(), strict=True))
+    ours |= {"stride": (1, 1), "padding": (1, 1), "dilation": (1, 1), "groups": 1}
+    assert fused.applies(**ours)
+    for change in ({"stride": (2, 1)}, {"groups": 2}, {"padding": (3, 0)}, {"source": ours["source"][:0]},
+                   {"bias": ours["bias"].to("meta")}, {"weight": ours["weight"].double()}):
+        assert not fused.applies(**{**ours, **change})
+    with torch.autocast("cpu"):
+        assert not fused.applies(**ours)
+    with torch.backends.mkldnn.flags(enabled=False):
+        assert not fused.applies(**ours)
+
+
+def test_a_slope_of_any_strides_and_a_padding_beyond_the_adjoint():
+    arguments = tensors()
+    leaves = [t.clone().requires_grad_() for t in arguments]
+    conv_twist2d(*leaves, padding=1).sum().backward()  # its gradient has strides of 0
+    again = [t.clone().requires_grad_() for t in arguments]
+    (conv_twist2d(*again, padding=1) * torch.ones(())).sum().backward()
+    for a, b in zip(leaves, again, strict=True):
+        torch.testing.assert_close(a.grad, b.grad, rtol=1e-5, atol=1e-4)
+    wide = conv_twist2d(*arguments, padding=4)
+    torch.testing.assert_close(wide[..., 3:-3, 3:-3].shape, conv_twist2d(*arguments, padding=1).shape)
