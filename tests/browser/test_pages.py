@@ -40,7 +40,7 @@ def chapters() -> list[str]:
     return [f"{file.removesuffix('.ipynb').removesuffix('.md')}.html" for file in files]
 
 
-PAGES = [*chapters(), "search.html", "genindex.html"]
+PAGES = [*chapters(), "search.html"]
 VIEWS = [*itertools.product(["http"], [1280, 390], ["light", "dark"]), ("file", 1280, "light")]
 
 
