@@ -100,7 +100,8 @@ def test_save_writes_the_figure(tmp_path):
 
 
 def test_arrows_point_where_the_picture_moves():
-    picture = plot.arrows(PHOTO, {"down": lambda x, y: (0, 1), "clockwise": lambda x, y: (-y, x)}, alt="two vector fields")
+    fields = {"down": lambda x, y: (0, 1), "clockwise": lambda x, y: (-y, x)}
+    picture = plot.arrows(PHOTO, fields, alt="two vector fields")
     down, clockwise = (axis.collections[-1] for axis in picture.figure.axes)
     assert (down.U == 0).all() and (down.V > 0).all()
     above = clockwise.Y < PHOTO.shape[0] / 2 - 20
