@@ -13,30 +13,30 @@ const STYLE = `
 .convtwist-lab .ct-slider .ct-line { flex-wrap: nowrap; }
 .convtwist-lab input[type="range"] { flex: 1; min-width: 5rem; height: 2.75rem; margin: 0; padding: 0; accent-color: var(--ct-accent); }
 .convtwist-lab .ct-slider input[type="text"] { width: 4.6rem; height: 2.75rem; padding: 0 0.5rem; border: 1px solid var(--ct-edge); border-radius: 0.4rem; background: var(--ct-field); text-align: end; }
-.convtwist-lab .ct-two { display: grid; grid-template-columns: minmax(0, 1.25fr) minmax(0, 1fr); gap: 0.9rem 1.25rem; margin: 0.75rem 0; align-items: start; }
+.convtwist-lab .ct-two { display: grid; grid-template-columns: minmax(0, 1.15fr) minmax(0, 1fr); gap: 0.9rem 1.25rem; margin: 0.75rem 0; align-items: start; }
 .convtwist-lab .ct-board { line-height: 0; cursor: crosshair; }
 .convtwist-lab .ct-board svg, .convtwist-lab .ct-ringed svg { display: block; width: 100%; height: auto; }
 .convtwist-lab .ct-paper { fill: var(--ct-field); }
 .convtwist-lab .ct-on { fill: var(--ct-ink); }
 .convtwist-lab .ct-new { fill: var(--ct-accent); }
-.convtwist-lab .ct-skip { fill: var(--ct-mark-fill); stroke: var(--ct-mark); stroke-width: 1; vector-effect: non-scaling-stroke; }
+.convtwist-lab .ct-skip { fill: var(--ct-mark); fill-opacity: 0.6; }
 .convtwist-lab .ct-lines { fill: none; stroke: var(--ct-line); stroke-width: 1; vector-effect: non-scaling-stroke; }
 .convtwist-lab .ct-lines.ct-strong { stroke: var(--ct-edge); }
 .convtwist-lab .ct-band { fill: var(--ct-mark); fill-opacity: 0.22; }
 .convtwist-lab .ct-here { fill: none; stroke: var(--ct-mark); stroke-width: 3; vector-effect: non-scaling-stroke; }
-.convtwist-lab .ct-link { fill: none; stroke: var(--ct-edge); }
+.convtwist-lab .ct-link { fill: none; stroke: var(--ct-edge); stroke-linecap: round; stroke-linejoin: round; }
 .convtwist-lab .ct-link.ct-lit { stroke: var(--ct-mark); }
 .convtwist-lab .ct-node { cursor: pointer; }
-.convtwist-lab .ct-node circle { fill: var(--ct-field); stroke: var(--ct-edge); stroke-width: 0.012; }
-.convtwist-lab .ct-node.ct-hub circle { stroke-width: 0.035; }
+.convtwist-lab .ct-node circle { fill: var(--ct-field); stroke: var(--ct-edge); stroke-width: 0.01; }
+.convtwist-lab .ct-node.ct-hub circle { stroke-width: 0.03; }
 .convtwist-lab .ct-node.ct-heard circle { fill: var(--ct-mark-fill); stroke: var(--ct-mark); }
-.convtwist-lab .ct-node.ct-picked circle { stroke: var(--ct-accent); stroke-width: 0.045; }
+.convtwist-lab .ct-node.ct-picked circle { stroke: var(--ct-accent); stroke-width: 0.04; }
 .convtwist-lab .ct-node text { fill: var(--ct-ink); text-anchor: middle; dominant-baseline: central; }
 .convtwist-lab .ct-key svg { width: 1.1rem; height: 1.1rem; }
 .convtwist-lab .ct-verdict { padding: 0.5rem 0.75rem; border-inline-start: 4px solid var(--ct-accent); background: var(--ct-field); }
-.convtwist-lab .ct-measures { display: grid; grid-template-columns: auto minmax(0, 1fr); gap: 0.15rem 0.9rem; margin: 0.6rem 0; }
-.convtwist-lab .ct-measures dt { color: var(--ct-muted); font-weight: 500; }
-.convtwist-lab .ct-measures dd { margin: 0; font-weight: 650; }
+.convtwist-lab .ct-measures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 10.5rem), 1fr)); gap: 0.6rem 1rem; margin: 0.9rem 0; }
+.convtwist-lab .ct-measures dt { margin: 0 !important; color: var(--ct-muted); font-size: 0.82rem; font-weight: 500; }
+.convtwist-lab .ct-measures dd { margin: 0 !important; font-weight: 650; }
 @media (max-width: 40rem) { .convtwist-lab .ct-two { grid-template-columns: minmax(0, 1fr); } }
 `;
 
@@ -62,6 +62,21 @@ const gridLines = (n, every) => {
   for (let i = 0; i <= n; i += every) path += `M0 ${i}h${n}M${i} 0v${n}`;
   return path;
 };
+
+/** The same in PyTorch, to copy. */
+function torchLines({ channels: n, groups, permute, links, alternate, residual }) {
+  const order = { none: "", small_world: `small_world(${n}, ${groups}, links=${links})` }[permute] ?? `"${permute}"`;
+  const plain = `connections(${n}, ${groups})`;
+  const permuted = order ? `connections(${n}, ${groups}, ${order})` : plain;
+  const skip = residual ? "" : ", residual=False";
+  return [
+    alternate ? `plain, permuted = ${plain}, ${permuted}` : `board = ${permuted}`,
+    alternate && "board = plain | permuted",
+    "path_length(board), path_length(board, directed=True), clustering(board)",
+    `depth_to_reach_all(${alternate ? `[plain, permuted] * ${n}` : "board"}${skip})`,
+    `layer = ConvTwist2d(${n}, ${n}, padding=1, groups=${groups}${order && `, permute=${order}`})`,
+  ].filter(Boolean).join("\n");
+}
 
 function mountBoard(root, config) {
   const settings = { ...config }; // what is on show
@@ -108,10 +123,10 @@ function mountBoard(root, config) {
   const drawRing = () => {
     const { channels, groups } = settings;
     const width = channels / groups;
-    const size = Math.min(0.13, 2.2 / groups);
-    const spot = (group, radius = 0.86) => {
+    const size = Math.min(0.085, 2 / groups);
+    const spot = (group) => {
       const angle = (2 * Math.PI * group) / groups - Math.PI / 2;
-      return [radius * Math.cos(angle), radius * Math.sin(angle)];
+      return groups === 1 ? [0, 0] : [0.9 * Math.cos(angle), 0.9 * Math.sin(angle)];
     };
     const weight = new Map();
     for (let i = 0; i < channels * channels; i++) {
@@ -124,23 +139,28 @@ function mountBoard(root, config) {
       const [to, from] = [Math.floor(key / groups), key % groups];
       if (to === from) continue;
       const [[x, y], [u, v]] = [spot(from), spot(to)];
-      // Bent to the left of the way, so that a link and its answer stay apart.
-      const [mx, my] = [(x + u) / 2 * 0.72 - (v - y) * 0.1, (y + v) / 2 * 0.72 + (u - x) * 0.1];
-      const length = Math.hypot(u - mx, v - my);
-      const [ex, ey] = [u - ((u - mx) / length) * size * 1.15, v - ((v - my) / length) * size * 1.15];
-      const [hx, hy] = [((u - mx) / length) * size * 0.6, ((v - my) / length) * size * 0.6];
-      const thick = 0.006 + (0.022 * Math.sqrt(paths)) / width;
-      links += `<path class="ct-link" data-from="${from}" data-to="${to}" stroke-width="${thick.toFixed(4)}" d="` +
-        `M${x} ${y}Q${mx} ${my} ${ex} ${ey}M${ex - hx - hy * 0.6} ${ey - hy + hx * 0.6}L${ex} ${ey}L${ex - hx + hy * 0.6} ${ey - hy - hx * 0.6}"/>`;
+      // Long ways bend towards the middle, and all a little to one side, so that a link and its answer stay apart.
+      const way = Math.hypot(u - x, v - y);
+      const pull = 1 - 0.28 * Math.min(1, way);
+      const [mx, my] = [((x + u) / 2) * pull - (v - y) * 0.12, ((y + v) / 2) * pull + (u - x) * 0.12];
+      const [begin, end] = [Math.hypot(mx - x, my - y), Math.hypot(u - mx, v - my)];
+      const [dx, dy] = [(u - mx) / end, (v - my) / end];
+      const [sx, sy] = [x + ((mx - x) / begin) * size, y + ((my - y) / begin) * size];
+      const [ex, ey] = [u - dx * (size + 0.02), v - dy * (size + 0.02)];
+      const head = Math.min(0.055, size * 0.8, way / 4);
+      const [hx, hy] = [dx * head, dy * head];
+      const thick = Math.min(0.02, size / 4) * (0.35 + (0.65 * Math.sqrt(paths)) / width);
+      links += `<path class="ct-link" data-to="${to}" stroke-width="${thick.toFixed(4)}" d="` +
+        `M${sx} ${sy}Q${mx} ${my} ${ex} ${ey}M${ex - hx - hy * 0.6} ${ey - hy + hx * 0.6}L${ex} ${ey}L${ex - hx + hy * 0.6} ${ey - hy - hx * 0.6}"/>`;
     }
     const nodes = Array.from({ length: groups }, (_, group) => {
       const [x, y] = spot(group);
       const hub = weight.has(group * groups + group);
-      const label = groups <= 32 ? `<text x="${x}" y="${y}" font-size="${(size * 0.95).toFixed(3)}">${group}</text>` : "";
-      return `<g class="ct-node${hub ? " ct-hub" : ""}" data-group="${group}"><circle cx="${x}" cy="${y}" r="${size * 0.95}"/>${label}</g>`;
+      const label = groups <= 32 ? `<text x="${x}" y="${y}" font-size="${(size * 1.05).toFixed(3)}">${group}</text>` : "";
+      return `<g class="ct-node${hub ? " ct-hub" : ""}" data-group="${group}"><circle cx="${x}" cy="${y}" r="${size}"/>${label}</g>`;
     }).join("");
     ring.innerHTML = `<svg viewBox="-1.02 -1.02 2.04 2.04" aria-hidden="true">${links}${nodes}</svg>`.replace(/-?\d+\.\d{4,}/g, (number) => Number(number).toFixed(3));
-    ringCaption.textContent = `${many(groups, "group")} of ${many(width, "channel")}; an arrow leads to the group that reads`;
+    ringCaption.textContent = `${many(groups, "group")} of ${many(width, "channel")}; an arrow leads to the group that reads${[...weight.keys()].some((key) => key % (groups + 1) === 0) ? ", a thick rim marks groups that read themselves" : ""}`;
   };
 
   /** Mark one cell, its row and its column, and say what they mean. */
@@ -175,15 +195,17 @@ function mountBoard(root, config) {
     for (const link of ring.querySelectorAll(".ct-link")) link.classList.toggle("ct-lit", Number(link.dataset.to) === own);
   };
 
+  /** When, if ever, everything has reached everything. */
   const judge = () => {
-    const { channels, groups, permute, alternate, residual } = settings;
+    const { channels, groups, permute } = settings;
     const { depth, near } = world;
+    const never = "However many layers are stacked, ";
     if (depth !== null) finding.textContent = depth === 1 ? "One layer is enough: every output reads every input." : `After ${depth} layers every output depends on every input.`;
-    else if (near === Infinity) {
-      const apart = groups > 1 && permute === "none" ? "the groups never meet" : permute === "4-cycle" ? `the ${groups / 4} meta-groups never meet` : "some channels never meet";
-      finding.textContent = `However many layers are stacked, ${apart}. ${permute === "none" ? "Permute the channels." : "Link them: try the small world or the shuffle."}`;
-    } else finding.textContent = `However many layers are stacked, some output never depends on some input, although all are linked: without a skip connection${alternate ? "" : " and without plain layers"} signals only ever move on.`;
-    if (residual && groups === channels && permute === "none") finding.textContent = "Every channel keeps to itself: a depthwise convolution. Permute the channels, or use fewer groups.";
+    else if (near < Infinity) finding.textContent = `${never}some output never depends on some input, although all are linked: without the skip connection signals only ever move on.`;
+    else if (permute === "none" && groups === channels) finding.textContent = `${never}every channel keeps to itself: this is a depthwise convolution. Permute the channels, or use fewer groups.`;
+    else if (permute === "none") finding.textContent = `${never}the groups never meet. Permute the channels.`;
+    else if (permute === "4-cycle") finding.textContent = `${never}the ${groups / 4} meta-groups of four never meet. Link them: that is the small world.`;
+    else finding.textContent = `${never}some channels never meet. Try ${permute === "shuffle" ? "the cycle" : "more links, or the shuffle"}.`;
   };
 
   const redraw = oncePerFrame(() => {
@@ -199,36 +221,34 @@ function mountBoard(root, config) {
     newKey.hidden = layers === 1;
     skipKey.hidden = !residual;
     const kernels = (n * n) / groups;
-    const links2 = (value) => (value === Infinity ? "infinite: some never meet" : `${pretty(value)} links`);
+    const length = (value) => (value === Infinity ? "infinite" : `${pretty(value)} links`);
     const rows = [
-      ["Path length", links2(world.near)],
-      ["the same, along the arrows", links2(world.far)],
+      ["Path length", length(world.near)],
+      ["Path length along the arrows", length(world.far)],
       ["Clustering", pretty(world.tight)],
       ["Layers to reach all", world.depth === null ? "never" : whole(world.depth)],
       ["Weights of a layer", `${whole(9 * kernels)} instead of ${whole(9 * n * n)}`],
-      ["Saved", groups === 1 ? "nothing" : `${whole(9 * (n * n - kernels))}: 1 of ${groups} is left`],
+      ["Weights saved", groups === 1 ? "none" : `${whole(9 * (n * n - kernels))}: 1 in ${groups} is left`],
     ];
-    measures.replaceChildren(...rows.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]));
-    const order = { none: "None", small_world: `small_world(${n}, ${groups}, links=${links})` }[permute] ?? `"${permute}"`;
-    code.textContent = `board = connections(${n}, ${groups}${order === "None" ? "" : `, ${order}`})${alternate && order !== "None" ? ` | connections(${n}, ${groups})` : ""}
-path_length(board), path_length(board, directed=True), clustering(board)
-layer = ConvTwist2d(${n}, ${n}, padding=1, groups=${groups}${order === "None" ? "" : `, permute=${order}`})`;
+    measures.replaceChildren(...rows.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value))));
+    code.textContent = torchLines(settings);
     point(picked.row, picked.column);
   });
 
   // Controls
   const fault = make("p", { class: "ct-note ct-fault", id: freshId(), role: "status" });
   const faults = new Map();
+  let ready = false;
   const apply = () => {
-    const clash = faults.size ? "" : misfit(typed);
+    const clash = faults.size ? null : misfit(typed);
     for (const [key, { field }] of Object.entries(fields)) {
-      const guilty = faults.has(key) || (clash && key === (typed.permute === "small_world" && typed.channels % typed.groups === 0 && typed.groups % 4 === 0 && typed.groups > 4 ? "links" : "groups"));
-      if (guilty) field.setAttribute("aria-invalid", "true");
+      if (faults.has(key) || clash?.field === key) field.setAttribute("aria-invalid", "true");
       else field.removeAttribute("aria-invalid");
     }
     const { channels, groups, permute } = settings;
-    const kept = `Still on show: ${channels} channels in ${many(groups, "group")}, ${ORDERS.find(([key]) => key === permute)[1] === "none" ? "not permuted" : ORDERS.find(([key]) => key === permute)[1]}.`;
-    fault.textContent = [...faults.values(), clash, faults.size || clash ? kept : ""].filter(Boolean).join(" ");
+    const order = permute === "none" ? "not permuted" : ORDERS.find(([key]) => key === permute)[1];
+    const kept = `Still on show: ${channels} channels in ${many(groups, "group")}, ${order}.`;
+    fault.textContent = faults.size || clash ? [...faults.values(), clash?.text ?? "", kept].filter(Boolean).join(" ") : "";
     if (faults.size || clash) return;
     Object.assign(settings, typed);
     redraw();
@@ -251,7 +271,7 @@ layer = ConvTwist2d(${n}, ${n}, padding=1, groups=${groups}${order === "None" ? 
     linksField.element.hidden = value !== "small_world";
     apply();
   });
-  const stacks = choice("Layers", [["all", "all permuted"], ["turns", "plain and permuted in turn"]], (value) => {
+  const stacks = choice("Stack", [["all", "permuted layers"], ["turns", "plain and permuted in turn"]], (value) => {
     typed.alternate = value === "turns";
     apply();
   });
@@ -261,7 +281,7 @@ layer = ConvTwist2d(${n}, ${n}, padding=1, groups=${groups}${order === "None" ? 
     onFault(text) {
       if (text) faults.set("layers", text);
       else faults.delete("layers");
-      fault.textContent = [...faults.values()].join(" ");
+      if (ready) apply();
     },
   });
   layers.configure({ label: "Layers stacked, n", least: 1, most: MOST_LAYERS, step: 1 });
@@ -273,6 +293,7 @@ layer = ConvTwist2d(${n}, ${n}, padding=1, groups=${groups}${order === "None" ? 
     stacks.select.value = typed.alternate ? "turns" : "all";
     skip.checked = typed.residual;
     layers.set(typed.layers);
+    ready = true;
     apply();
   };
 
@@ -326,13 +347,14 @@ layer = ConvTwist2d(${n}, ${n}, padding=1, groups=${groups}${order === "None" ? 
       make("button", { type: "button", class: "ct-button", on: { click: start } }, "Reset")),
     fault,
     finding,
+    sentence,
     make("div", { class: "ct-two" },
       make("div", { class: "ct-figure" }, boardCaption, boardFrame, keys, help),
-      make("div", { class: "ct-figure" }, ringCaption, ring, measures)),
-    sentence,
+      make("div", { class: "ct-figure" }, ringCaption, ring)),
+    measures,
     make("div", { class: "ct-torch" }, make("div", { class: "ct-caption" }, "the same in PyTorch"),
       make("pre", { class: "ct-code", tabindex: "0", "aria-label": "The same in PyTorch" }, code)),
-    make("p", { class: "ct-note" }, "Path length and clustering are Watts and Strogatz\u2019s: links count both ways, a channel is no neighbour of itself. Each dark cell costs nine weights, a 3\u00d73 kernel; biases are not counted."),
+    make("p", { class: "ct-note" }, "Path length and clustering are Watts and Strogatz\u2019s: links count both ways, and a channel is no neighbour of itself; with plain and permuted layers in turn, both kinds of links count. Each dark cell costs nine weights, a 3\u00d73 kernel; biases are not counted."),
   );
   start();
 }

@@ -5,16 +5,15 @@ import { plane } from "./core.mjs";
 
 const BLOCK = 4; // groups in a meta-group
 
-export const KINDS = ["none", "cycle", "4-cycle", "shuffle", "small_world"];
-
-/** Why these settings make no layer, as a sentence for the reader; "" if they do. */
+/** Why these settings make no layer, as {field, text} for the reader; null if they do. */
 export function misfit({ channels, groups, permute, links }) {
-  if (channels % groups) return `${channels} channels do not split into ${groups} equal groups: choose groups that divide the channels.`;
-  if (permute === "4-cycle" && groups % BLOCK) return `4-cycles close rings of 4 groups and need a multiple of 4, not ${groups} groups: change groups or use the cycle.`;
-  if (permute !== "small_world") return "";
-  if (groups % BLOCK || groups < 2 * BLOCK) return `The small world links meta-groups of 4 groups and needs 8, 12, 16 \u2026 groups, not ${groups}.`;
   const width = channels / groups;
-  return links > width ? `A group has ${width} channel${width === 1 ? "" : "s"}, so at most ${width} of them can be linking channels, not ${links}.` : "";
+  const fault = (field, text) => ({ field, text });
+  if (channels % groups) return fault("groups", `${channels} channels do not split into ${groups} equal groups: choose groups that divide the channels.`);
+  if (permute === "4-cycle" && groups % BLOCK) return fault("groups", `4-cycles close rings of 4 groups and need a multiple of 4, not ${groups}: change the groups, or use the cycle.`);
+  if (permute !== "small_world") return null;
+  if (groups % BLOCK || groups < 2 * BLOCK) return fault("groups", `The small world links meta-groups of 4 groups and needs 8, 12, 16 \u2026 groups, not ${groups}.`);
+  return links > width ? fault("links", `A group has ${width} channel${width === 1 ? "" : "s"}, so it can borrow at most ${width}, not ${links}.`) : null;
 }
 
 /** The order in which a grouped convolution takes its input channels. */
@@ -44,10 +43,18 @@ export function connections(channels, groups, permute = "none", links = 1) {
 }
 
 export const identity = (size) => plane(size, size, Uint8Array.from({ length: size * size }, (_, i) => (i % (size + 1) === 0 ? 1 : 0)));
-export const union = (left, right) => plane(left.height, left.width, left.data.map((value, i) => value | right.data[i]));
+export function union(left, right) {
+  const result = plane(left.height, left.width, left.data.slice());
+  for (let i = 0; i < result.data.length; i++) result.data[i] |= right.data[i];
+  return result;
+}
 const transposed = ({ height: n, data }) => plane(n, n, data.map((_, i) => data[(i % n) * n + Math.floor(i / n)]));
 const bothWays = (board) => union(board, transposed(board));
-export const count = ({ data }) => data.reduce((sum, value) => sum + value, 0);
+export function count({ data }) {
+  let sum = 0;
+  for (const value of data) sum += value;
+  return sum;
+}
 
 /** 1 where any path leads from column to row, first through `right`, then through `left`. */
 function product(left, right) {
@@ -112,9 +119,12 @@ export function stack(boards, residual = true) {
     const seen = new Set();
     for (let n = 1; ; n++) {
       const state = at(n);
-      if (state.data.every(Boolean)) return n;
-      // Finitely many states: one met twice at the same place in the turn is a loop.
-      const key = `${n % boards.length}:${state.data.join("")}`;
+      const reached = count(state);
+      if (reached === state.data.length) return n;
+      // With the skip connection nothing is ever lost: a round of layers that adds nothing is the end. Without it the
+      // states, of which there are finitely many, must come round again.
+      if (residual && n > boards.length && reached === count(at(n - boards.length))) return null;
+      const key = residual ? n : `${n % boards.length}:${state.data.join("")}`;
       if (seen.has(key)) return null;
       seen.add(key);
     }

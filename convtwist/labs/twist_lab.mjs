@@ -3,23 +3,23 @@
 import { magnitude, plane } from "./core.mjs";
 import { greyPlane, paintGrey, paintSigned, picturePicker, readStill } from "./picture.mjs";
 import { slider } from "./slider.mjs";
-import { absorbed, perStep, twistGenerator, twistKernels, twistTerm } from "./twist_rules.mjs";
+import { absorbed, perStep, twistGenerator, twistTerm } from "./twist_rules.mjs";
 import { growth, longestStep, soften, stepper } from "./warp.mjs";
-import { arrowTarget, choiceGrid, freshId, make, mountAll, oncePerFrame, pretty } from "./widgets.mjs";
+import { arrowTarget, freshId, make, mountAll, oncePerFrame, pretty } from "./widgets.mjs";
 
 const SLIDERS = {
   a: { label: "Zoom a", unit: "above 0 shrinks", least: -2, most: 2, step: 0.05 },
-  b: { label: "Rotation b", unit: "above 0 turns clockwise", least: -2, most: 2, step: 0.05 },
+  b: { label: "Rotation b", unit: "above 0 clockwise", least: -2, most: 2, step: 0.05 },
   steps: { label: "Times applied, n", least: 1, most: 100, step: 1 },
-  cx: { label: "Centre x", unit: "halves of the longer side", least: -1, most: 1, step: 0.01 },
-  cy: { label: "Centre y", unit: "halves of the longer side", least: -1, most: 1, step: 0.01 },
+  cx: { label: "Centre x", unit: "right of the middle", least: -1, most: 1, step: 0.01 },
+  cy: { label: "Centre y", unit: "below the middle", least: -1, most: 1, step: 0.01 },
   soften: { label: "Soften first, \u03c3", unit: "pixels", least: 0, most: 6, step: 0.5 },
 };
 const HOPELESS = 1e30; // beyond this the picture is lost, and soon after the numbers overflow
 const SLICE = 12; // milliseconds of work at a time, so that the page stays alive
 
 const STYLE = `
-.convtwist-lab .ct-slider { flex: 1 1 13rem; max-width: 24rem; }
+.convtwist-lab .ct-slider { flex: 1 1 11.5rem; max-width: 24rem; }
 .convtwist-lab .ct-slider .ct-line { flex-wrap: nowrap; }
 .convtwist-lab input[type="range"] { flex: 1; min-width: 4rem; height: 2.75rem; margin: 0; padding: 0; accent-color: var(--ct-accent); }
 .convtwist-lab .ct-slider input[type="text"] { width: 4.6rem; height: 2.75rem; padding: 0 0.5rem; border: 1px solid var(--ct-edge); border-radius: 0.4rem; background: var(--ct-field); text-align: end; }
@@ -31,13 +31,23 @@ const STYLE = `
 .convtwist-lab .ct-handle:active { cursor: grabbing; }
 .convtwist-lab .ct-verdict { padding: 0.5rem 0.75rem; border-inline-start: 4px solid var(--ct-accent); background: var(--ct-field); }
 .convtwist-lab .ct-verdict.ct-fault { border-color: var(--ct-fault); }
-.convtwist-lab .ct-facts { display: flex; flex-wrap: wrap; gap: 0.2rem 1.5rem; margin: 0.5rem 0; }
-.convtwist-lab .ct-kernels { display: flex; flex-wrap: wrap; align-items: center; gap: 0.5rem 1rem; margin: 0.4rem 0; }
-.convtwist-lab .ct-kernels .ct-grid { --ct-cell: 3.4rem; font-size: 0.85rem; }
-.convtwist-lab .ct-kernels .ct-cell { height: 2.2rem; cursor: default; }
+.convtwist-lab .ct-facts { display: grid; gap: 0.2rem; margin: 0.5rem 0; }
+.convtwist-lab [aria-disabled="true"] { opacity: 0.55; cursor: default; }
+.convtwist-lab .ct-grid { --ct-columns: 3; --ct-cell: 4.4rem; margin: 0.2rem 0; }
+.convtwist-lab .ct-row .ct-cell { height: 2.2rem; }
 `;
 
-const signed = (value, unit) => `${pretty(value)}${unit}`;
+const minus = (text) => text.replace(/-/g, "\u2212");
+
+/** Three digits that count, as people write them. */
+const brief = (value) => minus(String(Number(value.toPrecision(3))));
+
+/** "0.112° clockwise, 0.3 % smaller": what a turn in radians and a share lost look like. */
+function motionText(turn, size) {
+  const degrees = (turn * 180) / Math.PI;
+  const turned = turn === 0 ? "no turn" : `${brief(Math.abs(degrees))}\u00b0 ${turn > 0 ? "clockwise" : "anticlockwise"}`;
+  return `${turned}, ${size}`;
+}
 
 /** Arrows along the motion that the eye sees, against (P, Q), as an SVG drawing. */
 function arrows({ height, width }, [[px, py, p1], [qx, qy, q1]]) {
@@ -68,17 +78,20 @@ const literal = (value) => String(Number(value.toPrecision(7)) || 0);
 function torchLines(settings) {
   const rows = absorbed(settings).map(literal);
   const row = (i) => `[${rows.slice(3 * i, 3 * i + 3).join(", ")}]`;
-  return `layer = ConvTwist2d(1, 1, padding=1, bias=False, padding_mode="replicate")
-with torch.no_grad():
-    layer.weight.copy_(torch.tensor([${[0, 1, 2].map(row).join(", ")}]))
-    layer.twist.copy_(torch.tensor([${literal(settings.a)}, ${literal(settings.b)}]).view(2, 1, 1))
-    for _ in range(${settings.steps}):
-        u = layer(u)`;
+  return [
+    'layer = ConvTwist2d(1, 1, padding=1, bias=False, padding_mode="replicate")',
+    "with torch.no_grad():",
+    `    layer.weight.copy_(torch.tensor([${[0, 1, 2].map(row).join(", ")}]))`,
+    `    layer.twist.copy_(torch.tensor([${literal(settings.a)}, ${literal(settings.b)}]).view(2, 1, 1))`,
+    `    for _ in range(${settings.steps}):`,
+    "        u = layer(u)",
+  ].join("\n");
 }
 
 function mountTwist(root, config, still) {
   const settings = { ...config };
-  const state = { grey: null, start: null, u: null, step: null, done: 0, halted: false, stale: false, busy: false, playing: false };
+  // Modes: "rest", "run" (to the end, as fast as the page allows) and "play" (one application in each frame).
+  const state = { grey: null, start: null, u: null, step: null, done: 0, halted: false, stale: false, busy: false, mode: "rest" };
 
   // What is shown
   const view = (label) => {
@@ -93,10 +106,13 @@ function mountTwist(root, config, still) {
   const [low, high] = [0, 1].map(() => make("span"));
   term.element.append(make("div", { class: "ct-scale", "aria-hidden": "true" }, low, make("div", { class: "ct-bar" }, make("span", {}, "0")), high));
   const [stepText, sumText] = [0, 1].map(() => make("strong"));
+  const [stepNote, sumLabel] = [0, 1].map(() => make("span"));
   const verdict = make("p", { class: "ct-verdict", "aria-live": "polite" });
   const said = make("p", { class: "ct-note", "aria-live": "polite" });
   const code = make("code");
-  const nine = choiceGrid({ label: "The ordinary kernel W\u2032, nine weights", height: 3, width: 3, onPick: () => {} });
+  const nine = Array.from({ length: 9 }, () => make("div", { role: "cell", class: "ct-cell" }));
+  const kernel = make("div", { role: "table", class: "ct-grid", "aria-label": "The ordinary kernel W\u2032" },
+    ...[0, 3, 6].map((i) => make("div", { role: "row", class: "ct-row" }, ...nine.slice(i, i + 3))));
   const arrowsBox = make("div");
   const handle = make("span", { class: "ct-handle" });
 
@@ -121,15 +137,14 @@ function mountTwist(root, config, still) {
     paintSigned(term.canvas, added, scale);
     low.textContent = pretty(-scale);
     high.textContent = pretty(scale);
-    const degrees = (turn * 180) / Math.PI;
-    const way = (value, positive, negative) => (value === 0 ? "" : value > 0 ? ` ${positive}` : ` ${negative}`);
-    stepText.textContent = `${pretty(Math.abs(degrees))}\u00b0${way(degrees, "clockwise", "anticlockwise")}, ${pretty(Math.abs(100 * shrink))}\u00a0%${way(shrink, "smaller", "larger")}`;
-    sumText.textContent = `${pretty(Math.abs(degrees * settings.steps))}\u00b0${way(degrees, "clockwise", "anticlockwise")}, size \u00d7\u00a0${pretty(Math.exp(-shrink * settings.steps))}`;
+    const each = [turn && `2b/w = ${brief(turn)} radians`, shrink && `2a/w = ${brief(shrink)}`].filter(Boolean).join(", ");
+    const percent = `${brief(Math.abs(100 * shrink))}\u00a0% ${shrink > 0 ? "smaller" : "larger"}`;
+    stepText.textContent = motionText(turn, shrink ? percent : "size unchanged");
+    stepNote.textContent = each && ` (${each})`;
+    sumLabel.textContent = settings.steps === 1 ? "All together: about " : `All ${settings.steps} together: about `;
+    sumText.textContent = motionText(turn * settings.steps, shrink ? `size \u00d7\u00a0${brief(Math.exp(-shrink * settings.steps))}` : "size unchanged");
     const weights = absorbed(settings);
-    nine.cells.forEach(({ text, element }, i) => {
-      text.textContent = pretty(weights[i]);
-      element.setAttribute("aria-label", `row ${Math.floor(i / 3)}, column ${i % 3}: ${pretty(weights[i])}`);
-    });
+    nine.forEach((cell, i) => (cell.textContent = minus(String(Number(weights[i].toFixed(4)) || 0))));
     code.textContent = torchLines(settings);
   });
 
@@ -140,13 +155,15 @@ function mountTwist(root, config, still) {
     const longest = longestStep(start, twistGenerator(start, settings), 1);
     const most = growth(longest);
     const lost = halted || magnitude(state.u) > 1.5 * 255;
-    const reason = `the fastest corner moves ${pretty(longest)} pixels in one application, so stripes can grow by up to ${pretty(most)} each time`;
+    const far = `the fastest corner moves ${brief(longest)} pixels each time`;
+    const rate = `by a factor of up to ${Number(most.toPrecision(4))} each time`;
     verdict.classList.toggle("ct-fault", lost);
-    if (longest === 0) verdict.textContent = "With a and b both zero nothing moves: the layer hands the picture on.";
+    if (longest === 0) verdict.textContent = "With a and b both 0 nothing moves: the layer hands the picture on.";
     else if (done === 0) verdict.textContent = "Not applied yet.";
-    else if (lost) verdict.textContent = `The numbers blow up: ${reason}. Smaller coefficients, a softer picture or fewer applications help.`;
-    else if (magnitude(state.u) > 1.1 * magnitude(start)) verdict.textContent = `Stripes begin to show far from the centre: ${reason}.`;
-    else verdict.textContent = `The picture holds: ${reason}, and there is little yet that could.`;
+    else if (lost) verdict.textContent = `The numbers blow up${halted ? ` and were stopped at application ${done}` : ""}: ${far}, and stripes there grow ${rate}. Try smaller coefficients, fewer applications or a softer picture.`;
+    else if (magnitude(state.u) > 1.1 * magnitude(start)) verdict.textContent = `Stripes begin to show far from the centre: ${far}, and they grow ${rate}.`;
+    else verdict.textContent = `The picture holds: ${far}; stripes there can grow ${rate}, and are still too faint to matter.`;
+    for (const one of [once, toEnd]) one.setAttribute("aria-disabled", finished());
   };
 
   // Applying the layer, a slice of the work in each frame; a change asked for meanwhile waits for its turn.
@@ -163,26 +180,26 @@ function mountTwist(root, config, still) {
     if (!(magnitude(state.u) < HOPELESS)) state.halted = true;
   };
   const frame = () => {
-    if (!root.isConnected) return void (state.busy = false);
+    if (!root.isConnected || state.mode === "rest") return void (state.busy = false);
     const until = performance.now() + SLICE;
     do {
       if (finished()) break;
       advance();
-    } while (!state.playing && performance.now() < until);
-    if (state.playing || finished()) draw();
+    } while (state.mode === "run" && performance.now() < until);
+    if (state.mode === "play" || finished()) draw();
     if (finished() && state.stale) rewind();
-    else if (finished()) {
-      state.busy = false;
-      return stop();
-    }
+    else if (finished()) rest();
     requestAnimationFrame(frame);
   };
-  const run = () => {
+  const go = (mode) => {
+    state.mode = mode;
+    play.textContent = mode === "play" ? "Pause" : "Play";
+    verdict.setAttribute("aria-live", mode === "play" ? "off" : "polite");
     if (!state.busy) requestAnimationFrame(frame);
     state.busy = true;
   };
-  const stop = () => {
-    state.playing = false;
+  const rest = () => {
+    state.mode = "rest";
     play.textContent = "Play";
     verdict.setAttribute("aria-live", "polite");
   };
@@ -190,10 +207,9 @@ function mountTwist(root, config, still) {
   const recompute = () => {
     if (!state.start) return;
     describe();
-    stop();
-    if (state.busy) state.stale = true;
+    if (state.mode === "run") state.stale = true; // what is under way is shown first, so that a drag never starves it
     else rewind();
-    run();
+    go("run");
   };
   const resoften = () => {
     if (!state.grey) return;
@@ -263,25 +279,25 @@ function mountTwist(root, config, still) {
     field, arrowsBox, handle,
   );
   const button = (text, click) => make("button", { type: "button", class: "ct-button", on: { click } }, text);
-  const play = button("Play", () => {
-    if (!state.start) return;
-    if (state.playing) {
-      state.playing = false;
-      return void (play.textContent = "Play");
-    }
+  const whenReady = (act) => () => state.start && act();
+  const play = button("Play", whenReady(() => {
+    if (state.mode === "play") return rest();
     if (finished() || state.stale) rewind();
-    state.playing = true;
-    play.textContent = "Pause";
-    verdict.setAttribute("aria-live", "off");
-    run();
-  });
+    go("play");
+  }));
   play.classList.add("ct-play");
-  const once = button("Apply once", () => {
-    if (!state.start || state.busy) return;
-    if (finished()) rewind();
-    advance();
+  const once = button("Apply once", whenReady(() => {
+    rest();
+    if (state.stale) rewind();
+    if (!finished()) advance();
     draw();
-  });
+  }));
+  const toEnd = button("To the end", whenReady(() => go("run")));
+  const back = button("Back to the start", whenReady(() => {
+    rest();
+    rewind();
+    draw();
+  }));
   const toMiddle = button("Centre in the middle", () => moveTo(0, 0));
   const reset = button("Reset", () => {
     Object.assign(settings, config);
@@ -297,25 +313,25 @@ function mountTwist(root, config, still) {
   root.replaceChildren(
     make("style", {}, STYLE),
     make("p", { class: "ct-title" }, "Twist lab"),
-    make("p", { class: "ct-lead" }, "One layer, two numbers: a zooms, b turns. Drag the centre, and watch the whole picture move around it, although every pixel looks at its nine neighbours only."),
+    make("p", { class: "ct-lead" }, "One layer, two numbers: a zooms, b turns. Drag the centre, and the whole picture moves around it, although each pixel looks no further than the pixels it touches."),
     picturePicker(root, (pixels) => load(pixels)),
     make("div", { class: "ct-tools" }, ...["a", "b", "steps"].map((key) => controls[key].element)),
     messages,
     make("p", { class: "ct-formula" }, "u \u2190 u + a (X dx u + Y dy u) + b (Y dx u \u2212 X dy u)"),
-    make("div", { class: "ct-facts" }, make("span", {}, "One application: ", stepText), make("span", {}, "All together, about: ", sumText)),
-    make("div", { class: "ct-line", role: "group", "aria-label": "Apply the layer" }, play, once, toMiddle, reset),
+    make("div", { class: "ct-facts" }, make("span", {}, "Each application: ", stepText, stepNote), make("span", {}, sumLabel, sumText)),
+    make("div", { class: "ct-line", role: "group", "aria-label": "Apply the layer" }, play, once, toEnd, back, reset),
     make("div", { class: "ct-two" },
       make("div", { class: "ct-half" }, make("div", { class: "ct-caption" }, "where the picture moves; the ring is the centre"), photo, help, said),
       after.element, term.element,
       make("div", { class: "ct-half" },
         make("div", { class: "ct-caption" }, "the ordinary kernel W\u2032 = W \u2212 cx Kx \u2212 cy Ky"),
-        make("div", { class: "ct-kernels" }, nine.element),
-        make("p", { class: "ct-note" }, "Moving the centre changes these nine numbers and nothing else: X and Y could have stayed in the middle of the picture. So a layer that learns W needs no centre."))),
+        kernel,
+        make("p", { class: "ct-note" }, "Here W only copies the picture; Kx = a dx \u2212 b dy and Ky = b dx + a dy. Moving the centre changes these nine numbers and nothing else: X and Y can be counted from the middle all the same. So a layer that learns W needs no centre."))),
     verdict,
-    make("div", { class: "ct-tools" }, ...["cx", "cy", "soften"].map((key) => controls[key].element)),
+    make("div", { class: "ct-tools" }, ...["cx", "cy"].map((key) => controls[key].element), toMiddle, controls.soften.element),
     make("div", { class: "ct-torch" }, make("div", { class: "ct-caption" }, "the same layer in PyTorch, its centre absorbed"),
       make("pre", { class: "ct-code", tabindex: "0", "aria-label": "The same layer in PyTorch" }, code)),
-    make("p", { class: "ct-note" }, "One application turns by 2b/w radians and shrinks by 2a/w, w being the longer side in pixels, because X and Y run from \u22121 to 1 along it. Beyond the border the border pixels are repeated."),
+    make("p", { class: "ct-note" }, "X and Y, like the centre, are counted in halves of the longer side w, from \u22121 to 1 along it, and dx and dy are slopes per pixel. Hence one application turns by 2b/w radians and shrinks by the share 2a/w. Beyond the border the border pixels are repeated."),
   );
   settle();
   if (still) readStill(still).then(load);

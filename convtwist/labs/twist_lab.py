@@ -9,8 +9,8 @@ from convtwist.labs.still import to_data_url
 __all__ = ["twist_lab"]
 
 
-def twist_lab(photo, *, a: float = 0.0, b: float = 0.5, steps: int = 60, center: tuple[float, float] = (0.0, 0.0),
-              soften: float = 1.5, alt: str = "The photograph of this chapter") -> Lab:
+def twist_lab(photo, *, a: float = 0.0, b: float = 0.25, steps: int = 100, center: tuple[float, float] = (0.0, 0.0),
+              soften: float = 2.0, alt: str = "The photograph of this chapter") -> Lab:
     """Return the lab that applies ``u + a (X dx u + Y dy u) + b (Y dx u - X dy u)`` to a photograph, again and again.
 
     The arguments are only where it starts; a reader can change them all.

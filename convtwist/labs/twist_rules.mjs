@@ -9,9 +9,12 @@ export function twistTerm(input, { a, b, cx, cy }) {
   const { x, y } = grid(height, width);
   const [dx, dy] = gradient(input, { repeat: true });
   const result = plane(height, width);
-  for (let i = 0; i < result.data.length; i++) {
-    const [X, Y] = [x[i % width] - cx, y[Math.floor(i / width)] - cy];
-    result.data[i] = (a * X + b * Y) * dx.data[i] + (a * Y - b * X) * dy.data[i];
+  for (let row = 0, i = 0; row < height; row++) {
+    const Y = y[row] - cy;
+    for (let column = 0; column < width; column++, i++) {
+      const X = x[column] - cx;
+      result.data[i] = (a * X + b * Y) * dx.data[i] + (a * Y - b * X) * dy.data[i];
+    }
   }
   return result;
 }
