@@ -3,7 +3,6 @@
 import base64
 import gzip
 import io
-import json
 import re
 from importlib import resources
 
@@ -367,31 +366,6 @@ def test_it_is_accessible_and_fits(open_lab, width, theme):
         .map(paper => (Math.max(ink, paper) + 0.05) / (Math.min(ink, paper) + 0.05));
     }""")
     assert min(contrasts) >= 4.5
-
-
-def test_it_redraws_within_a_thirtieth_of_a_second(open_lab):
-    page = open_lab(photo=np.random.default_rng(1).integers(0, 256, (256, 256, 3), dtype=np.uint8))
-    choose(page, "Detail", "256")
-    page.evaluate("""() => {
-      const ask = window.requestAnimationFrame.bind(window);
-      window.spent = [];
-      window.requestAnimationFrame = draw => ask(now => {
-        const from = performance.now();
-        draw(now);
-        document.body.offsetHeight; // layout belongs to the redraw
-        window.spent.push(performance.now() - from);
-      });
-    }""")
-    slowest = {}
-    for numbers in ((3, 2, 0), (4, 2, 1), (9, 1, 4), (9, 2, 0)):
-        times = []
-        for _ in range(7):
-            set_numbers(page, 2, 2, 0)
-            page.evaluate("window.spent.length = 0")
-            set_numbers(page, *numbers)
-            times.append(max(page.evaluate("window.spent")))
-        slowest[numbers] = min(times)  # the machine may be busy with something else: that only ever adds
-    assert max(slowest.values()) <= 33, json.dumps({str(k): round(v, 1) for k, v in slowest.items()})
 
 
 @pytest.mark.parametrize(("options", "message"), [
