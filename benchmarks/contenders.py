@@ -12,8 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from convtwist import ConvTwist2d, IsoTwist2d
+from convtwist.train.layers import CoordConv2d
 
-__all__ = ["CONTENDERS", "Contender", "CoordConv2d", "ThreeConvolutions"]
+__all__ = ["CONTENDERS", "Contender", "ThreeConvolutions"]
 
 
 def _legacy_grid(output: Tensor) -> tuple[Tensor, Tensor]:
@@ -46,20 +47,6 @@ class ThreeConvolutions(nn.Module):
                                    for kernel in self.kernels())
         x, y = _legacy_grid(plain)
         return plain + x * along_x + y * along_y
-
-
-class CoordConv2d(nn.Module):
-    """A convolution that reads two more channels, the coordinates of the input pixel."""
-
-    def __init__(self, in_channels: int, out_channels: int, stride: int = 1, device=None):
-        super().__init__()
-        self.conv = nn.Conv2d(in_channels + 2, out_channels, 3, stride, 1, bias=False, device=device)
-
-    def forward(self, u: Tensor) -> Tensor:
-        """Take ``(batch, in, height, width)`` to ``(batch, out, height / stride, width / stride)``."""
-        batch, _, height, width = u.shape
-        x, y = (axis.expand(batch, 1, height, width) for axis in _legacy_grid(u))
-        return self.conv(torch.cat([u, x, y], 1))
 
 
 @dataclass(frozen=True)
