@@ -17,10 +17,10 @@ import itertools
 import torch
 import torch.nn.functional as F
 from contenders import CONTENDERS
-from resnet import resnet50
 from timing import default_device, interleaved, machine, peak_memory, summary, table, write
 
 from convtwist import ConvTwist2d, convert
+from convtwist.train.networks import resnet50
 
 SHAPES = [(16, 64, 56), (16, 128, 28), (16, 256, 14), (8, 64, 128)]
 TARGETS = [  # contender, where, engine, what, at most

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from convtwist.posted import from_version2
+from convtwist.train.networks import resnet50
 
 FOLDER = Path(__file__).parent.parent / "benchmarks"
 if not FOLDER.exists():
@@ -17,7 +18,6 @@ try:
     import contenders
     import groups
     import layer
-    import resnet
     import timing
 finally:
     sys.path.remove(str(FOLDER))
@@ -58,7 +58,7 @@ def test_both_ways_of_connecting_groups_agree(count):
 
 
 def test_resnet_50_is_resnet_50():
-    model = resnet.resnet50(contenders.CONTENDERS["Conv2d"].build, classes=1000).to("meta")
+    model = resnet50(contenders.CONTENDERS["Conv2d"].build, classes=1000).to("meta")
     assert sum(p.numel() for p in model.parameters()) == 25_557_032
     assert model(torch.empty(1, 3, 224, 224, device="meta")).shape == (1, 1000)
     adds = layer.resnet_multiply_adds(contenders.CONTENDERS["Conv2d"], 1, 224)
