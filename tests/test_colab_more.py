@@ -1,0 +1,17 @@
+"""The notebooks that test_colab.py leaves, alone on Colab with a small, grey, half transparent picture."""
+
+import colab_session
+import pytest
+from scorecard import record
+from strangers import distributions
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory):
+    return colab_session.cut_out(tmp_path_factory.mktemp("own"))
+
+
+@pytest.mark.parametrize("path", colab_session.NOTEBOOKS[1::2], ids=lambda path: path.stem)
+def test_runs_alone_on_an_own_photograph(path, picture, tmp_path, tmp_path_factory):
+    colab_session.run(path, picture, distributions(tmp_path_factory), tmp_path)
+    record("notebooks run alone, as on Colab", 1)
