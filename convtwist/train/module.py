@@ -1,0 +1,129 @@
+"""The Lightning module: a network, a loss, an optimizer with groups, a schedule.
+
+Book: chapter 11.
+"""
+
+import torch
+import torch.nn.functional as F
+from lightning.pytorch import LightningModule
+from lightning.pytorch.cli import OptimizerCallable
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+
+import convtwist
+from convtwist.arguments import choice
+from convtwist.train import networks, schedules
+from convtwist.train.export import load_weights
+from convtwist.train.mixing import mixup, soft_cross_entropy
+from convtwist.train.sampling import NOT_COUNTED, key_of, seeded
+
+__all__ = ["Classifier"]
+
+
+class Classifier(LightningModule):
+    """Trains a network of :func:`convtwist.train.networks.build` on the classes of the data module.
+
+    Args:
+        network: ``resnet18``, ``resnet50`` or ``bottleneck``, the forum thread's.
+        layer: what stands in the place of a 3x3 convolution: ``conv2d``, ``coord_conv``, ``similarity``, ``affine``,
+            ``first_order`` or ``iso_twist``.
+        layer_options: for the layer, such as ``{twist_init: zeros, permute: 4-cycle}``.
+        network_options: for the network, such as ``{stem: deep, depths: [4, 6, 8, 10], group_width: 4}``.
+        convert: build with ``layer``, then swap what ``convtwist.convert`` can swap; a twist starts from zero.
+        convert_options: for ``convtwist.convert``, such as ``{operators: affine}``.
+        weights: a safetensors file to start from, or to evaluate.
+        lr: highest learning rate.
+        weight_decay: of the weights; biases, normalisation and twists are not decayed.
+        twist_lr_scale: learning rate of the twists, as a factor of ``lr``.
+        optimizer: any of torch's.
+        schedule: ``one_cycle``, ``flat_and_anneal`` or ``constant``.
+        mixup: alpha of mixup, 0 for none.
+        smoothing: of the labels in training and in ``val_loss``, 0 for none.
+        channels_last: lay out pictures and weights so that GPUs with half precision are faster.
+    """
+
+    def __init__(self, network: str = "resnet50", layer: str = "conv2d", layer_options: dict | None = None,
+                 network_options: dict | None = None, convert: bool = False, convert_options: dict | None = None,
+                 weights: str | None = None, lr: float = 1e-3, weight_decay: float = 0.01,
+                 twist_lr_scale: float = 1.0, optimizer: OptimizerCallable = torch.optim.AdamW,
+                 schedule: str = "one_cycle", mixup: float = 0.0, smoothing: float = 0.1,
+                 channels_last: bool = False):
+        super().__init__()
+        choice(network, "network", networks.NETWORKS)
+        choice(schedule, "schedule", schedules.SCHEDULES)
+        if mixup < 0:
+            raise ValueError(f"mixup must be 0 (off) or a positive alpha, got {mixup!r}")
+        if not 0 <= smoothing < 1:
+            raise ValueError(f"smoothing must lie from 0 to below 1, got {smoothing!r}")
+        if convert_options and not convert:
+            raise ValueError("convert_options are given, but convert is off; pass --model.convert true")
+        self.description = {"network": network, "layer": layer, "layer_options": dict(layer_options or {}),
+                            **dict(network_options or {})}
+        self.convert, self.convert_options = convert, dict(convert_options or {})
+        self.weights, self.mixup, self.smoothing = weights, mixup, smoothing
+        self.lr, self.weight_decay, self.twist_lr_scale = lr, weight_decay, twist_lr_scale
+        self.optimizer, self.schedule, self.channels_last = optimizer, schedule, channels_last
+        self.network: nn.Module | None = None
+
+    def configure_model(self) -> None:
+        """Build the network for the classes and channels of the data; called again, it does nothing."""
+        if self.network is not None:
+            return
+        data = self.trainer.datamodule
+        self.description |= {"classes": len(data.classes), "channels": data.channels}
+        with seeded(key_of(data.seed, 3)):  # whatever was drawn before
+            network = networks.build(**self.description)
+            if self.convert:
+                network = convtwist.convert(network, inplace=True, **self.convert_options)
+                self.description["convert"] = self.convert_options
+        if self.weights is not None:
+            load_weights(network, self.weights)
+        self.network = network.to(memory_format=torch.channels_last) if self.channels_last else network
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Take normalised pictures ``(batch, channels, size, size)`` to ``(batch, classes)``."""
+        pictures = pictures.to(self.dtype)  # half, where the whole network is
+        if self.channels_last:
+            pictures = pictures.contiguous(memory_format=torch.channels_last)
+        return self.network(pictures)
+
+    def training_step(self, batch, batch_idx: int) -> Tensor:
+        """Return the loss on a batch, mixed by the key of its first picture."""
+        pictures, labels, keys = batch
+        with seeded(key_of(int(keys[0]), 4)):
+            pictures, shares = mixup(pictures, labels, self.description["classes"], self.mixup)
+        loss = soft_cross_entropy(self(pictures), shares, self.smoothing)
+        self.log("train_loss", loss, on_step=True, on_epoch=True, prog_bar=True, sync_dist=True,
+                 batch_size=len(labels))
+        return loss
+
+    def validation_step(self, batch, batch_idx: int) -> None:
+        """Log loss and accuracies."""
+        self._evaluate("val", batch)
+
+    def test_step(self, batch, batch_idx: int) -> None:
+        """Log loss and accuracies."""
+        self._evaluate("test", batch)
+
+    def _evaluate(self, name, batch):
+        pictures, labels, keys = batch
+        outputs, counted = self(pictures).float(), keys != NOT_COUNTED
+        count = int(counted.sum())
+        loss = F.cross_entropy(outputs, labels, label_smoothing=self.smoothing, reduction="none")
+        best = outputs.topk(min(5, outputs.shape[1])).indices == labels[:, None]
+        numbers = {"loss": loss, "accuracy": best[:, 0].float(), "top5": best.any(1).float()}
+        for key, value in numbers.items():
+            # A batch of which nothing counts weighs nothing in the mean.
+            self.log(f"{name}_{key}", value[counted].sum() / max(count, 1), on_epoch=True, prog_bar=key != "top5",
+                     sync_dist=True, batch_size=count)
+
+    def configure_optimizers(self):
+        """Return the optimizer of ``convtwist.param_groups``, and the schedule, step by step."""
+        groups = convtwist.param_groups(self.network, lr=self.lr, weight_decay=self.weight_decay,
+                                        twist_lr_scale=self.twist_lr_scale)
+        optimizer = self.optimizer(groups)
+        steps = self.trainer.estimated_stepping_batches
+        if steps == float("inf"):
+            raise ValueError("a schedule needs to know where it ends; pass --trainer.max_epochs or --trainer.max_steps")
+        scheduler = LambdaLR(optimizer, lambda step: schedules.factor(self.schedule, step, int(steps)))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
