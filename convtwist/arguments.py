@@ -4,19 +4,25 @@ Book: chapter 12.  Source: the traps of the posted layers, which reset ``groups`
 Every refusal names the argument, what was given and what to do instead.
 """
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
-__all__ = ["channel_counts", "choice", "input_map", "pair", "spatial_padding", "whole"]
+__all__ = ["agreement", "channel_counts", "choice", "factory", "flag", "input_map", "maps_fit", "order", "pair",
+           "spatial_padding", "tensors", "vector", "whole"]
+
+_MOST = 2**31 - 1  # beyond it sizes overflow, in torch and in what it calls
 
 
 def whole(value, name: str, smallest: int = 1) -> int:
-    """Return ``value`` if it is a whole number from ``smallest`` on.
+    """Return ``value`` if it is a whole number from ``smallest`` to 2147483647.
 
     Raises:
         ValueError: it is not.
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < smallest:
-        raise ValueError(f"{name} must be a whole number from {smallest}, got {value!r}")
+        raise ValueError(f"{name} must be a whole number from {smallest}, got {_shown(value)}")
+    if value > _MOST:
+        raise ValueError(f"{name} must be at most {_MOST}, got {_shown(value)}")
     return value
 
 
@@ -24,13 +30,16 @@ def pair(value, name: str, smallest: int = 1) -> tuple[int, int]:
     """Return ``(rows, columns)`` from one number or two.
 
     Raises:
-        ValueError: there are not one or two whole numbers from ``smallest`` on.
+        ValueError: there are not one or two whole numbers from ``smallest`` to 2147483647.
     """
     values = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
     if len(values) == 1:
         values *= 2
     if len(values) != 2 or any(isinstance(v, bool) or not isinstance(v, int) or v < smallest for v in values):
-        raise ValueError(f"{name} must be one or two whole numbers (rows, columns) from {smallest}, got {value!r}")
+        raise ValueError(f"{name} must be one or two whole numbers (rows, columns) from {smallest}, "
+                         f"got {_shown(value)}")
+    if max(values) > _MOST:
+        raise ValueError(f"{name} must be at most {_MOST}, got {_shown(value)}")
     return values
 
 
@@ -41,8 +50,54 @@ def choice(value, name: str, allowed) -> str:
         ValueError: it is not.
     """
     if not isinstance(value, str) or value not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {_shown(value)}")
     return value
+
+
+def flag(value, name: str) -> bool:
+    """Return whether something is switched on.
+
+    Raises:
+        ValueError: ``value`` is not True, False, 1, 0 or None; any word, even ``"no"``, would count as yes.
+    """
+    if value is not None and not (type(value) in (bool, int) and value in (0, 1)):
+        raise ValueError(f"{name} must be True or False, got {_shown(value)}")
+    return bool(value)
+
+
+def factory(device, dtype) -> dict:
+    """Return where and how parameters are made, for ``torch.empty``.
+
+    Raises:
+        ValueError: ``dtype`` has no fractions, or ``device`` names nothing that torch knows.
+    """
+    if dtype is not None:
+        real = isinstance(dtype, torch.dtype) and (dtype.is_floating_point or dtype.is_complex)
+        if not real or dtype.itemsize < 2:
+            raise ValueError(f"dtype must be a floating-point or complex torch.dtype of 16 bits or more, "
+                             f"got {_shown(dtype)}")
+    if device is not None:
+        try:
+            device = torch.device(device)
+        except (RuntimeError, TypeError, ValueError, OverflowError) as error:
+            raise ValueError(f"device must be a torch.device or its name, such as 'cpu', got {_shown(device)} "
+                             f"({str(error).splitlines()[0]})") from None
+    return {"device": device, "dtype": dtype}
+
+
+def order(permute, count: int) -> list[int]:
+    """Return the input channels' numbers in the order that ``permute`` gives.
+
+    Raises:
+        ValueError: it does not hold each of 0 to ``count - 1`` once.
+    """
+    try:
+        numbers = list(permute)
+    except TypeError:
+        numbers = []
+    if any(type(number) is not int for number in numbers) or sorted(numbers) != list(range(count)):
+        raise ValueError(f"permute must hold each of 0 to {count - 1} once, got {_shown(permute)}")
+    return numbers
 
 
 def spatial_padding(padding, stride: tuple[int, int], dilation: tuple[int, int]) -> tuple[int, int]:
@@ -74,6 +129,74 @@ def channel_counts(in_channels: int, out_channels: int, groups: int) -> None:
                              f"choose a divisor of both {in_channels} and {out_channels} as groups")
 
 
+def tensors(**given) -> None:
+    """Check that each argument is a dense tensor; None is for the caller to allow or not to pass.
+
+    Raises:
+        TypeError: one is not.
+    """
+    for name, value in given.items():
+        if not isinstance(value, Tensor):
+            raise TypeError(f"{name} must be a torch.Tensor, got {type(value).__name__}; "
+                            "torch.as_tensor makes one of an array or a list of numbers")
+        if value.layout is not torch.strided:
+            raise TypeError(f"{name} must be a dense tensor, got layout {value.layout}; use {name}.to_dense()")
+
+
+def vector(value: Tensor | None, name: str, weight: Tensor) -> None:
+    """Check a bias.
+
+    Raises:
+        TypeError: it is no tensor.
+        ValueError: it doesn't hold one number for each output channel.
+    """
+    if value is not None:
+        tensors(**{name: value})
+        if value.shape != weight.shape[:1]:
+            raise ValueError(f"{name} must be ({len(weight)},), one number for each output channel, "
+                             f"got shape {tuple(value.shape)}")
+
+
+def agreement(input: Tensor, **parameters: Tensor | None) -> None:
+    """Check that a layer's parameters lie where its input lies, and are of its type.
+
+    Raises:
+        ValueError: the devices differ; without autocast, the dtypes.
+    """
+    if torch.compiler.is_compiling():
+        return  # it has been called before, or will fail in words of torch's own
+    for name, value in parameters.items():
+        if value is None:
+            continue
+        if value.device != input.device:
+            raise ValueError(f"{name} is on {value.device}, but input is on {input.device}; move one of them: "
+                             f"layer.to(input.device)")
+        plain = all(type(tensor) in (Tensor, nn.Parameter) for tensor in (input, value))
+        if plain and value.dtype != input.dtype and not torch.is_autocast_enabled(input.device.type):
+            raise ValueError(f"{name} is {value.dtype}, but input is {input.dtype}; use input.to({value.dtype}), "
+                             f"layer.to({input.dtype}), or torch.autocast")
+
+
+def maps_fit(input: Tensor, padding: tuple[int, int], dilation: tuple[int, int], padding_mode: str) -> None:
+    """Check that a 3x3 kernel finds room in the padded input, and the padding enough pixels to copy.
+
+    Raises:
+        ValueError: it doesn't.
+    """
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return  # sizes are symbols there
+    for side, more, apart in zip(input.shape[-2:], padding, dilation, strict=True):
+        if side < 1:
+            raise ValueError(f"input must have rows and columns, got shape {tuple(input.shape)}")
+        if side + 2 * more < 2 * apart + 1:
+            raise ValueError(f"a 3x3 kernel with dilation={dilation} does not fit into input {tuple(input.shape)} with "
+                             f"padding={padding}; pad more")
+        most = {"reflect": side - 1, "circular": side}.get(padding_mode, more)
+        if more > most:
+            raise ValueError(f"padding={padding} with padding_mode={padding_mode!r} needs more pixels than input "
+                             f"{tuple(input.shape)} has; pad at most {most} on that side, or use 'replicate'")
+
+
 def input_map(input: Tensor, weight: Tensor, groups: int, rank: int) -> None:
     """Check a layer's input against its ``weight``, ``(out, in / groups, ...)`` with ``rank`` axes.
 
@@ -96,3 +219,12 @@ def input_map(input: Tensor, weight: Tensor, groups: int, rank: int) -> None:
     if not (input.is_floating_point() or input.is_complex()):
         raise TypeError(f"input must be floating point, got {input.dtype}; "
                         "for a picture use input.float() / 255, or input.to(layer.weight.dtype)")
+
+
+def _shown(value):
+    """Return what was given, cut short, whatever it is."""
+    try:
+        text = repr(value)
+    except Exception:
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= 200 else f"{text[:190]} ... ({len(text)} characters)"

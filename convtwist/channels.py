@@ -48,7 +48,10 @@ def permutation(kind: str | Sequence[int] | Tensor, channels: int, groups: int) 
             raise ValueError(f"permute must be {names} or a permutation of the input channels, got {kind!r}")
         return _KINDS[kind](channels, groups)
     _check(channels, groups)
-    order = torch.as_tensor(kind)
+    try:
+        order = torch.as_tensor(kind)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"permute must be one row of {channels} whole numbers, got {kind!r} ({error})") from None
     if order.ndim != 1 or order.is_floating_point() or order.is_complex() or order.dtype == torch.bool:
         raise ValueError(f"permute must be one row of {channels} whole numbers, got {order.dtype} "
                          f"shaped {tuple(order.shape)}")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from convtwist import channels
-from convtwist.arguments import channel_counts, choice, pair, spatial_padding, whole
+from convtwist.arguments import channel_counts, choice, factory, flag, pair, spatial_padding, whole
 from convtwist.functional import _PADDING_MODES, _check_steps, conv_twist2d
 from convtwist.operators import OPERATORS
 
@@ -50,6 +50,7 @@ class ConvTwist2d(nn.Module):
 
     Raises:
         ValueError: an argument is out of range; nothing is altered silently.
+        RuntimeError: torch has no memory for the weights.
 
     >>> layer = ConvTwist2d(16, 33, 3, stride=2, padding=1)
     >>> layer
@@ -89,12 +90,12 @@ class ConvTwist2d(nn.Module):
             permute = permute if isinstance(permute, str) else tuple(order.tolist())
         self.permute = permute
 
-        options = {"device": device, "dtype": dtype}
+        options = factory(device, dtype)
         pairs = (out_channels, in_channels // groups)
         self.weight = nn.Parameter(torch.empty(*pairs, 3, 3, **options))
         self.twist = nn.Parameter(torch.empty(len(OPERATORS[operators]), *pairs, **options))
-        for name, shape in (("bias", (out_channels,) if bias else None),
-                            ("center", (2, out_channels) if centers else None)):
+        for name, shape in (("bias", (out_channels,) if flag(bias, "bias") else None),
+                            ("center", (2, out_channels) if flag(centers, "centers") else None)):
             self.register_parameter(name, None if shape is None else nn.Parameter(torch.empty(shape, **options)))
         self.reset_parameters()
 

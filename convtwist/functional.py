@@ -19,7 +19,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from convtwist.arguments import choice, input_map, pair, spatial_padding, whole
+from convtwist.arguments import (
+    agreement,
+    choice,
+    input_map,
+    maps_fit,
+    order,
+    pair,
+    spatial_padding,
+    tensors,
+    vector,
+    whole,
+)
 from convtwist.fused import applies, fused, mixed, plain
 from convtwist.operators import OPERATORS, isotropic_fields, twist_kernels
 
@@ -59,7 +70,7 @@ def conv_twist2d(input: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | No
 
     Raises:
         ValueError: shapes or arguments do not fit together; the message names the argument.
-        TypeError: ``input`` holds whole numbers.
+        TypeError: ``input`` holds whole numbers, or one of the tensors is none, or sparse.
 
     >>> import torch
     >>> u = torch.rand(1, 3, 8, 8)
@@ -68,11 +79,16 @@ def conv_twist2d(input: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | No
     True
     """
     whole(groups, "groups")
+    tensors(input=input, weight=weight, twist=twist)
     input_map(input, weight, groups, 4)
     _check_parameters(weight, twist, center)
+    vector(bias, "bias", weight)
+    agreement(input, weight=weight, twist=twist, bias=bias, center=center)
     choice(padding_mode, "padding_mode", _PADDING_MODES)
+    choice(coords, "coords", ("centered", "legacy"))
     stride, dilation = pair(stride, "stride"), pair(dilation, "dilation")
     padding = spatial_padding(padding, stride, dilation)
+    maps_fit(input, padding, dilation, padding_mode)
     if whole(steps, "steps") > 1:
         _check_steps(steps, weight.shape[1] * groups, weight.shape[0], stride, padding, dilation)
     if input.dim() == 3:
@@ -110,7 +126,7 @@ def iso_twist2d(input: Tensor, weight: Tensor, bias: Tensor | None = None, *, gr
 
     Raises:
         ValueError: shapes or arguments do not fit together; the message names the argument.
-        TypeError: ``input`` holds whole numbers.
+        TypeError: ``input`` holds whole numbers, or one of the tensors is none, or sparse.
 
     >>> import torch
     >>> u, weight = torch.rand(1, 3, 8, 8), torch.rand(5, 3, 4)
@@ -120,9 +136,14 @@ def iso_twist2d(input: Tensor, weight: Tensor, bias: Tensor | None = None, *, gr
     """
     whole(groups, "groups")
     whole(reduce, "reduce")
+    tensors(input=input, weight=weight)
     input_map(input, weight, groups, 3)
     if weight.shape[2] != 4:
         raise ValueError(f"weight must be (out, in / groups, 4), got shape {tuple(weight.shape)}")
+    vector(bias, "bias", weight)
+    agreement(input, weight=weight, bias=bias)
+    choice(coords, "coords", ("centered", "legacy"))
+    maps_fit(input, (1, 1), (1, 1), "zeros")
     if input.dim() == 3:
         return iso_twist2d(input[None], weight, bias, groups=groups, reduce=reduce, coords=coords)[0]
     bank = isotropic_fields(input, reduce=reduce, coords=coords)
@@ -152,11 +173,13 @@ def _permuted(source, permute, groups):
             raise ValueError(f"permute='4-cycle' needs groups divisible by 4, got groups={groups}; use 'cycle'")
         return source.unflatten(1, (groups // 4, 4, -1)).roll(1, 2).flatten(1, 3)
     if not isinstance(permute, Tensor):
-        if sorted(permute) != list(range(count)):
-            raise ValueError(f"permute must hold each of 0 to {count - 1} once, got {permute}")
-        permute = torch.tensor(permute, device=source.device)
-    if permute.shape != (count,):
-        raise ValueError(f"permute must hold {count} channel numbers, got shape {tuple(permute.shape)}")
+        permute = torch.tensor(order(permute, count), device=source.device)
+    elif permute.shape != (count,) or permute.dtype not in (torch.int32, torch.int64):
+        raise ValueError(f"permute must hold {count} channel numbers, got {permute.dtype} "
+                         f"shaped {tuple(permute.shape)}")
+    elif type(permute) is Tensor and permute.device.type == "cpu" and not (
+            torch.compiler.is_compiling() or torch.jit.is_tracing()):
+        order(permute.tolist(), count)  # elsewhere, looking would mean waiting for the device
     return source.index_select(1, permute)
 
 
@@ -167,6 +190,8 @@ def _check_parameters(weight, twist, center):
     if twist.dim() != 3 or len(twist) not in _FIELDS or twist.shape[1:] != (out, width):
         raise ValueError(f"twist must be (fields, {out}, {width}) with 2, 4 or 8 fields, as weight has shape "
                          f"{tuple(weight.shape)}; got shape {tuple(twist.shape)}")
+    if center is not None:
+        tensors(center=center)
     if center is not None and center.shape != (2, out):
         raise ValueError(f"center must be (2, {out}), x then y for each output channel, "
                          f"got shape {tuple(center.shape)}")

@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from convtwist.arguments import channel_counts, choice, whole
+from convtwist.arguments import channel_counts, choice, factory, flag, whole
 from convtwist.functional import iso_twist2d
 
 __all__ = ["IsoTwist2d"]
@@ -43,6 +43,7 @@ class IsoTwist2d(nn.Module):
 
     Raises:
         ValueError: an argument is out of range.
+        RuntimeError: torch has no memory for the weights.
 
     >>> IsoTwist2d(16, 32, reduce=2)(torch.rand(1, 16, 28, 28)).shape
     torch.Size([1, 32, 14, 14])
@@ -57,9 +58,10 @@ class IsoTwist2d(nn.Module):
         self.groups = groups
         self.reduce = whole(reduce, "reduce")
         self.coords = choice(coords, "coords", ("centered", "legacy"))
-        options = {"device": device, "dtype": dtype}
+        options = factory(device, dtype)
         self.weight = nn.Parameter(torch.empty(out_channels, in_channels // groups, 4, **options))
-        self.register_parameter("bias", nn.Parameter(torch.empty(out_channels, **options)) if bias else None)
+        with_bias = flag(bias, "bias")
+        self.register_parameter("bias", nn.Parameter(torch.empty(out_channels, **options)) if with_bias else None)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
