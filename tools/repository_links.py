@@ -4,7 +4,7 @@
     jupyter-book build . --config _config.published.yml
 
 The repository brings the buttons: source, edit, issue, Colab. The site, which may be left out, brings the addresses
-that search engines and social networks need, and links to the downloads which tools/publish.py puts beside the pages.
+that search engines and social networks need, and links to the downloads, which the publishing workflow makes.
 No address is kept in the project: the publishing workflow passes those of the repository it runs in, so that a
 copy of the project links to itself.
 """
