@@ -3,6 +3,7 @@
 Book: chapter 11.
 """
 
+import logging
 import os
 import sys
 import traceback
@@ -40,11 +41,10 @@ class TrainCLI(LightningCLI):
         return {name: skip for name, skip in LightningCLI.subcommands().items() if name != "predict"}
 
     def add_arguments_to_parser(self, parser) -> None:
-        """Add the checkpoints: the best epoch and the last."""
+        """Add the checkpoint of the best epoch."""
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         parser.set_defaults({"checkpoint.filename": "best", "checkpoint.monitor": "val_accuracy",
-                             "checkpoint.mode": "max", "checkpoint.save_last": True,
-                             "checkpoint.enable_version_counter": False})
+                             "checkpoint.mode": "max", "checkpoint.enable_version_counter": False})
         parser.link_arguments("trainer.default_root_dir", "checkpoint.dirpath", compute_fn=_checkpoints)
 
     def before_instantiate_classes(self) -> None:
@@ -62,16 +62,19 @@ class TrainCLI(LightningCLI):
                              "--ckpt_path=last, or --model.weights with a safetensors file")
 
     def instantiate_trainer(self, **kwargs):
-        """Log to CSV and TensorBoard unless told otherwise, and export the weights at the end."""
+        """Keep the last epoch, export the weights at the end, log to CSV and TensorBoard unless told otherwise."""
         config = self.config_init[self.subcommand].trainer
+        root = config.default_root_dir
         if config.logger is None or config.logger is True:
-            csv = CSVLogger(config.default_root_dir, name="logs")
-            board = TensorBoardLogger(config.default_root_dir, name="logs", version=f"version_{csv.version}")
-            kwargs["logger"] = [csv, board]
-        trainer = super().instantiate_trainer(**kwargs)
-        if not any(isinstance(callback, ExportWeights) for callback in trainer.callbacks):
-            trainer.callbacks.append(ExportWeights())
-        return trainer
+            csv = CSVLogger(root, name="logs")
+            kwargs["logger"] = [csv, TensorBoardLogger(root, name="logs", version=f"version_{csv.version}")]
+        given = config.callbacks or []
+        callbacks = list(given) if isinstance(given, list) else [given]
+        if not any(isinstance(callback, ExportWeights) for callback in callbacks):
+            callbacks.append(ExportWeights())
+        # Lightning's save_last follows the best epochs only: a run would resume from the last that was an improvement.
+        callbacks.append(ModelCheckpoint(_checkpoints(root), "last", enable_version_counter=False))
+        return super().instantiate_trainer(callbacks=callbacks, **kwargs)
 
 
 def with_config_paths(args: list[str]) -> list[str]:
@@ -104,10 +107,15 @@ def _checkpoints(root):
     return os.path.join(root or ".", "checkpoints")
 
 
+def _no_advertisement(record):
+    return "Tip: For seamless cloud" not in str(record.msg)
+
+
 def run(args: list[str] | None = None) -> None:
     """Run one command; what a user can mend is said in one sentence, anything else with its traceback."""
     for message in _NOISE:
         warnings.filterwarnings("ignore", message=message)
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_no_advertisement)
     try:
         sys.argv[1:] = with_config_paths(sys.argv[1:] if args is None else args)
         TrainCLI()

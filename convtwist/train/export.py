@@ -42,7 +42,7 @@ def load_weights(network: nn.Module, path) -> dict:
         raise FileNotFoundError(f"no weights at {path}, seen from {Path.cwd()}")
     try:
         with safe_open(path, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no dict
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
             description = {name: json.loads(value) for name, value in (file.metadata() or {}).items()}
     except SafetensorError as error:
         raise ValueError(f"{path} is damaged or no safetensors file ({error})") from error
