@@ -17,7 +17,7 @@ README = """The notebooks of the ConvTwist book, and what they need.
 
 In a virtual environment with Python 3.10 or later, from this folder:
 
-    pip install "{wheel}[book]" jupyterlab
+    pip install -r requirements.txt
     jupyter lab book/
 
 The package is in the wheel, with its photographs; everything else comes from the Python Package Index.
@@ -40,7 +40,9 @@ def write_zip(target: Path) -> None:
         files = [*sorted(book.glob("*.ipynb")), *sorted(book.glob("*.md")), *book.glob("references.bib"),
                  *sorted((book / "_assets").glob("*.png")), ROOT / "LICENSE", ROOT / "images" / "LICENSES.md"]
         with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr(f"{FOLDER}/README.txt", README.format(wheel=wheel.name))
+            requirements = (ROOT / "requirements.txt").read_text(encoding="utf-8")
+            archive.writestr(f"{FOLDER}/requirements.txt", requirements.replace("-e .", f"./{wheel.name}"))
+            archive.writestr(f"{FOLDER}/README.txt", README)
             archive.write(wheel, f"{FOLDER}/{wheel.name}")
             for file in files:
                 archive.write(file, f"{FOLDER}/{file.relative_to(ROOT).as_posix()}")
