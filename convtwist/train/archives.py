@@ -43,7 +43,10 @@ def target(path) -> Path:
 def sha256(path) -> str:
     """Return a file's SHA-256 in hexadecimal."""
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(file)
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def unpack(path, *, digest: str | None = None, most_bytes: int | None = None) -> Path:
@@ -82,13 +85,6 @@ def unpack(path, *, digest: str | None = None, most_bytes: int | None = None) ->
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return folder
-
-
-def _digest(file):  # Python 3.10
-    digest = hashlib.sha256()
-    while block := file.read(1 << 20):
-        digest.update(block)
-    return digest.hexdigest()
 
 
 def _check_digest(path, wanted):
