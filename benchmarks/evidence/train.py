@@ -72,7 +72,7 @@ def trained(run: Run, folder=None, test_images: int | None = None) -> tuple[list
     wall = time.perf_counter() - began
     twists += twist_rows(model, run, "end")
     count = parameters(model)
-    model = deployed(model)
+    model = deployed(model).to(memory_format=torch.channels_last)
     last = losses[-max(1, len(losses) // 10):]
     rows = []
     for test in run.tests:
