@@ -105,12 +105,12 @@ def test_trained_weights_are_evaluated(finished, folder, monkeypatch, capsys, su
         here(monkeypatch, command(folder, finished, subcommand=subcommand))
     given = {"validate": "--ckpt_path=last", "test": f"--model.weights={finished / 'weights.safetensors'}"}
     here(monkeypatch, command(folder, finished, given[subcommand], subcommand=subcommand))
-    shown = capsys.readouterr().out
-    assert f"{subcommand}_accuracy" in shown
+    name = {"validate": "val", "test": "test"}[subcommand]
+    assert f"{name}_accuracy" in capsys.readouterr().out
     logs = sorted((finished / "logs").iterdir(), key=lambda path: path.stat().st_mtime)
     last = list(csv.DictReader((logs[-1] / "metrics.csv").open()))[-1]
     fit = [row for row in csv.DictReader((finished / "logs/version_0/metrics.csv").open()) if row["val_accuracy"]][-1]
-    assert float(last[f"{subcommand}_accuracy"]) == pytest.approx(float(fit["val_accuracy"]))
+    assert float(last[f"{name}_accuracy"]) == pytest.approx(float(fit["val_accuracy"]))
 
 
 def test_averaging_and_conversion_run_and_an_archive_is_unpacked(folder, tmp_path, monkeypatch):

@@ -25,7 +25,9 @@ CONFIGS = Path(__file__).parent / "configs"
 # True of every run here, and nothing to act on: how many workers to take is --data.workers.
 _NOISE = (r".*does not have many workers", r".*`LeafSpec`", r".*isinstance\(treespec, LeafSpec\)",
           r"The number of training batches \(\d+\) is smaller than the logging interval",
-          r".*Checkpoint directory .* exists and is not empty", r".*Detected call of `lr_scheduler.step\(\)` before")
+          r".*Checkpoint directory .* exists and is not empty", r".*Detected call of `lr_scheduler.step\(\)` before",
+          r"\s*(By default only one JsonargparseDeprecationWarning|``?\w+`?`? (parameter )?was deprecated in v4)",
+          r"You're using the WeightAveraging callback with a model that overrides the configure_model")
 
 
 class TrainCLI(LightningCLI):

@@ -97,25 +97,39 @@ class Classifier(LightningModule):
                  batch_size=len(labels))
         return loss
 
+    def on_validation_epoch_start(self) -> None:
+        """Count from zero."""
+        self.totals = torch.zeros(4, dtype=torch.float64)
+
+    on_test_epoch_start = on_validation_epoch_start
+
     def validation_step(self, batch, batch_idx: int) -> None:
-        """Log loss and accuracies."""
-        self._evaluate("val", batch)
-
-    def test_step(self, batch, batch_idx: int) -> None:
-        """Log loss and accuracies."""
-        self._evaluate("test", batch)
-
-    def _evaluate(self, name, batch):
+        """Add a batch to the totals: loss, right at first, right among five, pictures."""
         pictures, labels, keys = batch
         outputs, counted = self(pictures).float(), keys != NOT_COUNTED
-        count = int(counted.sum())
         loss = F.cross_entropy(outputs, labels, label_smoothing=self.smoothing, reduction="none")
         best = outputs.topk(min(5, outputs.shape[1])).indices == labels[:, None]
-        numbers = {"loss": loss, "accuracy": best[:, 0].float(), "top5": best.any(1).float()}
-        for key, value in numbers.items():
-            # A batch of which nothing counts weighs nothing in the mean.
-            self.log(f"{name}_{key}", value[counted].sum() / max(count, 1), on_epoch=True, prog_bar=key != "top5",
-                     sync_dist=True, batch_size=count)
+        numbers = torch.stack([loss, best[:, 0], best.any(1), torch.ones_like(loss)])
+        self.totals += numbers[:, counted].sum(1).cpu().double()
+
+    test_step = validation_step
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the means over all pictures of all processes."""
+        self._log_means("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log the means over all pictures of all processes."""
+        self._log_means("test")
+
+    def _log_means(self, name):
+        # Lightning would take the mean over batches, of which the last may be smaller, or not counted at all.
+        totals = self.trainer.strategy.reduce(self.totals.float().to(self.device), reduce_op="sum")
+        if not totals[3]:
+            raise ValueError("there was not one picture to evaluate; see the warnings above")
+        means = (totals[:3] / totals[3]).tolist()
+        for key, value in zip(("loss", "accuracy", "top5"), means, strict=True):
+            self.log(f"{name}_{key}", value, prog_bar=key != "top5", rank_zero_only=False)
 
     def configure_optimizers(self):
         """Return the optimizer of ``convtwist.param_groups``, and the schedule, step by step."""
