@@ -36,6 +36,12 @@ for name in modules:
 print("names", count)
 print("from", convtwist.__file__)
 """
+# What the package carries along beside its code.
+PICTURES = """
+from convtwist import images, labs
+print(sum(images.sample(name).shape[-1] == 3 for name in images.SAMPLES), "photographs")
+assert "data-lab" in labs.correlation_stepper(images.sample("chelsea"))._repr_html_()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +67,10 @@ def alone(dist, tmp_path_factory) -> Path:
 
 
 def run(python: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProcess:
-    return subprocess.run([python, *arguments], cwd=cwd, capture_output=True, text=True, env=surroundings())
+    """Run a Python of :func:`environment`, where an attempt to reach the network is stopped and noted."""
+    result = subprocess.run([python, *arguments], cwd=cwd, capture_output=True, text=True, env=surroundings())
+    assert not (python.parents[1] / "network.log").exists(), "the network was asked for"
+    return result
 
 
 def test_metadata_passes_twine(dist):
@@ -113,8 +122,9 @@ def test_wheel_with_the_extras_has_every_name(dist, tmp_path):
         pytest.fail(f"an extra asks for a package that requirements.txt does not install: {error.name}")
     python = environment(tmp_path / "environment", packages)
     install(next(dist.glob("*.whl")), python)
-    result = run(python, "-c", EVERY_NAME, cwd=tmp_path)
+    result = run(python, "-c", EVERY_NAME + PICTURES, cwd=tmp_path)
     assert result.returncode == 0 and "lacks" not in result.stdout, result.stdout + result.stderr
+    assert "8 photographs" in result.stdout
 
 
 def test_overview_names_what_there_is(alone, tmp_path):
