@@ -81,7 +81,7 @@ def factory(device, dtype) -> dict:
             device = torch.device(device)
         except (RuntimeError, TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"device must be a torch.device or its name, such as 'cpu', got {_shown(device)} "
-                             f"({str(error).splitlines()[0]})") from None
+                             f"({str(error).splitlines()[0][:100]})") from None
     return {"device": device, "dtype": dtype}
 
 

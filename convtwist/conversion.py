@@ -11,11 +11,13 @@ import copy
 import difflib
 import fnmatch
 import functools
+import math
 import warnings
 import weakref
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from numbers import Real
 
 import torch
 from torch import nn
@@ -23,6 +25,7 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrize import is_parametrized
 
+from convtwist.arguments import flag
 from convtwist.conv_twist import ConvTwist2d
 
 __all__ = ["ConversionReport", "LayerRecord", "conversion_report", "convert", "param_groups", "revert"]
@@ -70,13 +73,15 @@ def convert(
 
     Raises:
         TypeError: ``model`` is no module, or an argument is unknown or of the wrong type.
-        ValueError: a pattern matches no module, an option is out of range, or the model is already wrapped.
+        ValueError: a pattern matches no module, an option is out of range, or the model is already wrapped or holds
+            itself.
 
     >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 1))
     >>> convert(model)[0].twist.abs().max().item(), type(model[0]).__name__
     (0.0, 'Conv2d')
     """
     _check_model(model)
+    inplace = flag(inplace, "inplace")
     options = _layer_options(layer_options)
     if filter_fn is not None and not callable(filter_fn):
         raise TypeError(f"filter_fn must be called as filter_fn(name, layer), got {type(filter_fn).__name__}")
@@ -118,6 +123,7 @@ def revert(model: nn.Module, *, drop_twist: bool = False, inplace: bool = False)
     'Conv2d'
     """
     _check_model(model)
+    drop_twist, inplace = flag(drop_twist, "drop_twist"), flag(inplace, "inplace")
     twisted = [(names, layer) for names, layer in _layers(model) if isinstance(layer, ConvTwist2d)]
     stuck = [(names[0], reason) for names, layer in twisted if (reason := _irreversible(layer, model))]
     if stuck:
@@ -236,7 +242,7 @@ def param_groups(
 
     Raises:
         TypeError: ``model`` is no module.
-        ValueError: a number is negative, the twist has a pace of its own but ``lr`` is missing, or a lazy layer
+        ValueError: a number is negative or none, the twist has a pace of its own but ``lr`` is missing, or a lazy layer
             has not seen a batch yet.
 
     >>> layer = convert(nn.Conv2d(3, 8, 3))
@@ -247,8 +253,10 @@ def param_groups(
     numbers = {"lr": lr, "weight_decay": weight_decay, "twist_lr_scale": twist_lr_scale,
                "twist_weight_decay": twist_weight_decay}
     for name, value in numbers.items():
-        if value is not None and not value >= 0:
-            raise ValueError(f"{name} must not be negative, got {value!r}")
+        if (value is None and name == "lr") or (isinstance(value, torch.Tensor) and value.numel() == 1 and value >= 0):
+            continue
+        if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value < math.inf:
+            raise ValueError(f"{name} must be a number from 0, got {value!r}")
     if lr is None and twist_lr_scale != 1:
         raise ValueError(f"twist_lr_scale={twist_lr_scale} scales the learning rate; give lr as well")
     groups = {"decay": [], "no_decay": [], "twist": []}
@@ -277,6 +285,22 @@ def param_groups(
 def _check_module(model):
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+    above, seen = set(), set()
+
+    def look(module, name):
+        if id(module) in above:
+            raise ValueError(f"model holds itself: {_shown(name)} is a module above it; hold a parent in a tuple or a "
+                             "weak reference, which are no children")
+        if id(module) in seen:
+            return
+        seen.add(id(module))
+        above.add(id(module))
+        for key, child in module._modules.items():
+            if child is not None:
+                look(child, f"{name}.{key}".lstrip("."))
+        above.remove(id(module))
+
+    look(model, "")
 
 
 def _check_model(model):
