@@ -80,7 +80,7 @@ def trained(run: Run, folder=None, test_images: int | None = None) -> tuple[list
         right = correct(model, shown, wanted)
         rows.append({
             "stage": run.stage, "variant": run.variant, "width": VARIANTS[run.variant].width, "parameters": count,
-            "seed": run.seed, "train": run.train, "images": run.images, "steps": run.steps,
+            "seed": run.seed, "train": run.train, "images": run.images, "steps": run.steps, "batch": BATCH,
             "epochs": round(run.steps / (run.images // BATCH), 3), "rate": run.rate, "test": test,
             "test_images": len(wanted), "correct": right, "accuracy": right / len(wanted),
             "train_loss": round(sum(last) / len(last), 5), "cpu_seconds": round(seconds, 3),
