@@ -3,11 +3,15 @@
 Book: chapter 3; chapters 4 and 5 use it for pooling and transposed convolution.
 """
 
+import base64
+
+from convtwist.arithmetic import output_size, transposed_output_size
 from convtwist.labs.page import Lab, build
 
 __all__ = ["size_calculator"]
 
 _OPERATIONS = ("convolution", "transposed", "pooling")
+_MOST_DRAWN = 64  # cells along a side of the still picture; more would only be grey
 
 
 def _both(name: str, value, least: int) -> list[int]:
@@ -68,5 +72,45 @@ def size_calculator(
         says="Here a lab computes the size of the output from input, kernel, stride, padding and dilation, draws "
         "both grids, and shows which input cells feed which output cells.",
         config=config,
+        still=_still(config),
         pruned=True,
     )
+
+
+def _still(config: dict) -> tuple[str, str] | None:
+    """Return the picture of both grids and its words; ``None`` if no output fits or it is too large to draw."""
+    sides = []
+    for axis in range(2):
+        size, kernel = config["input"][axis], config["kernel"][axis]
+        rest = {"stride": config["stride"][axis], "padding": config["padding"][axis],
+                "dilation": config["dilation"][axis]}
+        try:
+            if config["operation"] == "transposed":
+                sides.append(transposed_output_size(size, kernel, output_padding=config["outputPadding"][axis], **rest))
+            else:
+                sides.append(output_size(size, kernel, ceil_mode=config["ceilMode"], **rest))
+        except ValueError:
+            return None
+    if max(*sides, *config["input"]) > _MOST_DRAWN:
+        return None
+    (height, width), (rows, columns) = config["input"], sides
+    text = f"An input of {height} by {width} cells, and the output of {rows} by {columns} beside it"
+    return _drawn(height, width, rows, columns), text
+
+
+def _drawn(height: int, width: int, rows: int, columns: int) -> str:
+    """Return an SVG data URL: the grid of the input, an arrow, the grid of the output."""
+
+    def grid(left: int, top: float, rows: int, columns: int) -> str:
+        lines = [f"M{left} {top + row}h{columns}" for row in range(rows + 1)]
+        lines += [f"M{left + column} {top}v{rows}" for column in range(columns + 1)]
+        return f'<path d="M{left} {top}h{columns}v{rows}h-{columns}z" fill="#e4e7ec"/><path d="{"".join(lines)}"/>'
+
+    tall, wide = max(height, rows), width + 3 + columns
+    middle, cell = tall / 2, 24 if wide < 24 else 10
+    svg = (f'<svg xmlns="http://www.w3.org/2000/svg" width="{wide * cell + cell}" height="{tall * cell + cell}" '
+           f'viewBox="-0.5 -0.5 {wide + 1} {tall + 1}" fill="none" stroke="#56606c" stroke-width="0.08">'
+           f'<path d="M-0.5 -0.5h{wide + 1}v{tall + 1}h-{wide + 1}z" fill="#fff" stroke="none"/>'
+           f"{grid(0, middle - height / 2, height, width)}{grid(width + 3, middle - rows / 2, rows, columns)}"
+           f'<path d="M{width + 0.8} {middle}h1.4m-0.4 -0.4l0.4 0.4l-0.4 0.4" stroke-width="0.12"/></svg>')
+    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
