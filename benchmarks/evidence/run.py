@@ -35,8 +35,8 @@ from timing import machine
 
 RESULTS = Path(__file__).parent.parent / "results"
 COLUMNS = ("stage", "variant", "width", "parameters", "multiply_adds", "seed", "train", "images", "epochs", "steps",
-           "batch", "rate", "test", "test_images", "correct", "accuracy", "train_loss", "cpu_seconds", "wall_seconds", "machine",
-           "versions")
+           "batch", "rate", "test", "test_images", "correct", "accuracy", "train_loss", "cpu_seconds", "wall_seconds",
+           "machine", "versions")
 TWIST_COLUMNS = ("stage", "variant", "seed", "train", "layer", "in_channels", "out_channels", "moment", "kernel",
                  "zoom", "rotation")
 
