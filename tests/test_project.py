@@ -59,11 +59,11 @@ def test_readme_commands_are_the_ones_that_run():
 
 
 def test_wheel_is_complete(tmp_path_factory):
-    """Photographs with their licences, the labs' scripts and styles, and the typing marker are inside."""
+    """Photographs with their licences, labs' scripts and styles, training's configs, the typing marker are inside."""
     names = set(zipfile.ZipFile(next(distributions(tmp_path_factory).glob("*.whl"))).namelist())
     wanted = {f"convtwist/photographs/{path.name}" for path in (ROOT / "images").iterdir()}
     files = (ROOT / "convtwist").rglob("*")
-    wanted |= {path.relative_to(ROOT).as_posix() for path in files if path.suffix in {".py", ".mjs", ".css"}}
+    wanted |= {path.relative_to(ROOT).as_posix() for path in files if path.suffix in {".py", ".mjs", ".css", ".yaml"}}
     wanted.add("convtwist/py.typed")
     assert wanted <= names
     assert not [name for name in names if name.startswith(("tests/", "book/"))]

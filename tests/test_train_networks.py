@@ -42,6 +42,12 @@ def test_the_threads_network_has_its_groups_and_permutations(width):
     assert all(m.in_channels // m.groups == width and m.permute == "4-cycle" for m in twists[3:])
 
 
+def test_a_block_of_the_threads_network_starts_as_its_shortcut():
+    block = build("bottleneck", depths=(2,), stem="small")[4].eval()
+    u = torch.rand(1, 256, 6, 6)
+    torch.testing.assert_close(block(u), nn.functional.mish(u))
+
+
 def test_an_isotropic_network_turns_with_its_input():
     """Without a stem's pooling nothing but the layer decides: a quarter turn leaves the answer alone."""
     torch.manual_seed(0)

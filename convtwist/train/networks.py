@@ -2,7 +2,7 @@
 
 Book: chapters 11 and 12.  Source: arXiv 1512.03385 with the stride in the 3x3 layer, torchvision's version without
 torchvision; the thread's network follows model_constructor's xresnet (arXiv 1812.01187): a stem of three 3x3 layers,
-shortcuts that average, Mish, and 3x3 layers in groups of 8 or 4 channels.
+shortcuts that average, blocks that start as nothing, Mish, and 3x3 layers in groups of 8 or 4 channels.
 """
 
 from collections.abc import Callable, Sequence
@@ -81,7 +81,7 @@ def _stem(kind, channels, conv3x3, act):
 
 def resnet(conv3x3: Callable[..., nn.Module], depths: Sequence[int], *, block: type = Bottleneck, classes: int = 10,
            channels: int = 3, stem: str = "imagenet", group_width: int | None = None, shortcut: str = "stride",
-           act: Callable[[], nn.Module] = lambda: nn.ReLU(inplace=True)) -> nn.Module:
+           zero_last: bool = False, act: Callable[[], nn.Module] = lambda: nn.ReLU(inplace=True)) -> nn.Module:
     """Return a network from ``(batch, channels, height, width)`` to ``(batch, classes)``.
 
     Args:
@@ -94,6 +94,7 @@ def resnet(conv3x3: Callable[..., nn.Module], depths: Sequence[int], *, block: t
             ``"small"`` (one of ``conv3x3``; for pictures of about 32 pixels).
         group_width: channels in a group of the blocks' 3x3 layers; by default there is one group.
         shortcut: ``"stride"``, ``"average"``, or ``"average_down"``, which rounds odd sides down as IsoTwist2d does.
+        zero_last: start every block as its shortcut alone, the scale of its last normalisation being 0.
         act: builds the nonlinearity.
 
     Raises:
@@ -117,6 +118,8 @@ def resnet(conv3x3: Callable[..., nn.Module], depths: Sequence[int], *, block: t
         narrow = 64 * 2**stage
         for index in range(depth):
             layers.append(block(width, narrow, 2 if index == 0 and stage > 0 else 1, grouped, join, act))
+            if zero_last:
+                nn.init.zeros_(layers[-1].body[-1].weight)
             width = block.widening * narrow
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, classes))
 
@@ -129,7 +132,8 @@ def resnet50(conv3x3: Callable[..., nn.Module], classes: int = 10) -> nn.Module:
 NETWORKS = {
     "resnet18": {"depths": (2, 2, 2, 2), "block": Block},
     "resnet50": {"depths": (3, 4, 6, 3)},
-    "bottleneck": {"depths": (4, 6, 8, 10), "stem": "deep", "group_width": 8, "shortcut": "average", "act": nn.Mish},
+    "bottleneck": {"depths": (4, 6, 8, 10), "stem": "deep", "group_width": 8, "shortcut": "average",
+                   "zero_last": True, "act": nn.Mish},
 }
 
 
