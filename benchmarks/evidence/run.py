@@ -25,7 +25,7 @@ from pathlib import Path
 
 import torch
 from networks import VARIANTS, multiply_adds
-from plan import STAGES, needs, planned, quick
+from plan import STAGES, TUNING, needs, planned, quick
 from train import trained
 
 import convtwist
@@ -71,7 +71,7 @@ def append(path: Path, columns, rows: list[dict]) -> None:
 def finished(rows: list[dict]) -> set:
     """Return the keys of the runs that are in the CSV."""
     return {(row["stage"], row["variant"], int(row["seed"]), row["train"],
-             float(row["rate"]) if row["stage"] == "tune" else None) for row in rows}
+             float(row["rate"]) if row["stage"] in TUNING else None) for row in rows}
 
 
 def _prepare(threads):
@@ -106,7 +106,7 @@ def main(arguments=None) -> None:
             publish(pending.pop(future), *future.result())
 
     def publish(run, rows, learned):
-        if learned and run.stage != "tune":
+        if learned and run.stage not in TUNING:
             append(twists, TWIST_COLUMNS, learned)
         append(evidence, COLUMNS, [row | constant | {"multiply_adds": adds[run.variant]} for row in rows])
         scores = ", ".join(f"{row['test']} {100 * row['accuracy']:.2f}" for row in rows) if options.scores else ""
