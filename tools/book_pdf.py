@@ -1,6 +1,7 @@
 """Print the built book as one PDF, through Chromium: contents, bookmarks, page numbers, links that work.
 
-    python tools/book_pdf.py _build/html convtwist-book.pdf
+    python tools/book_pdf.py _build/html convtwist-book.pdf            all chapters
+    python tools/book_pdf.py _build/html some.pdf another_toc.yml      those of another table of contents
 
 Why not LaTeX? It would set the formulas better, but it needs a TeX installation of a gigabyte where Chromium is
 there already for the tests, and it knows nothing of the pages' HTML outputs, so tables, labs and folded
@@ -69,6 +70,6 @@ def write_pdf(html: Path, target: Path, toc: Path = TOC) -> int:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
+    if len(sys.argv) not in (3, 4):
         sys.exit(__doc__)
-    print(f"{sys.argv[2]}: {write_pdf(Path(sys.argv[1]), Path(sys.argv[2]))} pages")
+    print(f"{sys.argv[2]}: {write_pdf(*map(Path, sys.argv[1:]))} pages")

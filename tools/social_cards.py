@@ -1,6 +1,6 @@
 """Draw the picture that social networks show beside a link to a page: its title and its first figure.
 
-    python tools/social_cards.py _build/html
+    python tools/social_cards.py _build/html [TOC]
 
 writes ``cards/NAME.jpg``, 1200 by 630 pixels, into the built book. The addresses are in book/_templates/layout.html.
 """
@@ -53,6 +53,6 @@ def write_cards(html: Path, toc: Path = TOC) -> list[Path]:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
+    if len(sys.argv) not in (2, 3):
         sys.exit(__doc__)
-    write_cards(Path(sys.argv[1]))
+    write_cards(*map(Path, sys.argv[1:]))

@@ -1,0 +1,199 @@
+"""What the publishing workflow adds to the book: search, paper, downloads, addresses, comments."""
+
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+import yaml
+from bs4 import BeautifulSoup
+from PIL import Image
+from pypdf import PdfReader
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "tools"))
+from notebooks_zip import write_zip  # noqa: E402
+from repository_links import DOWNLOADS, with_repository  # noqa: E402
+from sitemap import sitemap  # noqa: E402
+
+SITE = "https://owner.example.org/name/"
+CHAPTER = "book/05_upsampling_and_transposed_convolution"
+FIRST = {  # what is looked for, and the page that should come first
+    "transposed convolution": "05_upsampling", "Transposed convolutions": "05_upsampling",
+    "upsampling": "05_upsampling", "checkerboard": "05_upsampling", "convolution": "01_cross", "padding": "03_padding", "stride": "03_padding",
+    "receptive field": "01_cross", "relu": "04_rect", "max pooling": "04_rect", "sobel": "06_reading",
+    "rotation": "08_flows", "convtwist": "09_convtwist", "small world": "10_groups", "convert": "12_use_it",
+    "ConvTwist2d": "api.html#convtwist.ConvTwist2d", "glossary": "notation",
+}  # fmt: skip
+PAPER = """() => {
+  const article = document.querySelector("article.bd-article");
+  const gone = [".bd-sidebar-primary", ".bd-sidebar-secondary", ".bd-header-article", ".prev-next-footer", ".copybtn",
+    ".convtwist-lab button"];
+  return {
+    shown: gone.filter(name => [...document.querySelectorAll(name)].some(element => element.checkVisibility())),
+    folded: [...article.querySelectorAll("details.hide .cell_input")]
+      .filter(code => !code.getClientRects().length).length,
+    wide: [...article.querySelectorAll("pre, img, table, mjx-container, canvas")]
+      .filter(element => element.getBoundingClientRect().right > innerWidth + 1 || (element.tagName === "PRE"
+        && element.scrollWidth > element.clientWidth + 1)).map(element => element.outerHTML.slice(0, 120)),
+    split: [...article.querySelectorAll(".cell_output img")]
+      .filter(image => getComputedStyle(image).breakInside !== "avoid").length,
+    ink: getComputedStyle(article.querySelector("p")).color, paper: getComputedStyle(document.body).backgroundColor,
+  };
+}"""
+
+
+def run_tool(name: str, *arguments):
+    """Run a tool as the workflow does: Playwright can't be started a second time within one process."""
+    command = [sys.executable, ROOT / "tools" / name, *arguments]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=280)
+    assert result.returncode == 0, result.stderr[-2000:]
+
+
+def test_search_puts_the_natural_chapter_first(open_page, book_html):
+    """In the browser, on the built book: the question that every reader asks, and its neighbours."""
+    wrong = {}
+    address = (book_html / "search.html").as_uri()  # from a file: no summaries, whose requests would be cut off
+    page = open_page(address)
+    for query, wanted in FIRST.items():
+        page.goto(address + "?q=" + query.replace(" ", "+"))
+        first = page.locator("#search-results li a").first.get_attribute("href", timeout=10_000)
+        if wanted not in first:
+            wrong[query] = first
+    assert not wrong
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_printed_chapter_is_readable(open_page, theme, tmp_path):
+    """On A4: the text alone, dark on white, solutions unfolded, nothing wider than the sheet, no figure in two."""
+    page = open_page(f"{CHAPTER}.html", width=665, theme=theme)  # A4 less its margins
+    page.emulate_media(media="print")
+    found = page.evaluate(PAPER)
+    ink, paper = (sum(map(int, re.findall(r"\d+", found.pop(name))[:3])) for name in ("ink", "paper"))
+    assert found == {"shown": [], "folded": 0, "wide": [], "split": 0}
+    assert ink < 150 and paper == 765
+    if theme == "light":
+        page.pdf(path=tmp_path / "chapter.pdf", prefer_css_page_size=True)
+        sheets = [sheet.extract_text() for sheet in PdfReader(tmp_path / "chapter.pdf").pages]
+        assert 10 < len(sheets) < 30
+        text = "".join(sheets)
+        assert "Solution" in text and "Show the solution" not in text and "Skip to main content" not in text
+        assert sheets[1].split()[-1] == "2" or sheets[1].split()[0] == "2", "sheets are numbered"
+
+
+@pytest.fixture(scope="module")
+def short_toc(tmp_path_factory) -> Path:
+    """Return a table of contents with two pages: printing all takes a minute and shows no more."""
+    path = tmp_path_factory.mktemp("toc") / "_toc.yml"
+    entry = {"file": CHAPTER, "title": "5. Upsampling and transposed convolution"}
+    toc = {"format": "jb-book", "root": "book/intro", "parts": [{"caption": "A part", "chapters": [entry]}]}
+    path.write_text(yaml.safe_dump(toc), encoding="utf-8")
+    return path
+
+
+def test_book_as_pdf(book_html, browser, short_toc, tmp_path):
+    """Contents with true page numbers, bookmarks with the headings' words, links that work, labs as pictures."""
+    target = tmp_path / "book.pdf"
+    run_tool("book_pdf.py", book_html, target, short_toc)
+    reader = PdfReader(target)
+    assert len(reader.pages) > 10
+    chapter = reader.get_destination_page_number(reader.named_destinations[f"/{Path(CHAPTER).name}"]) + 1
+    contents = reader.pages[1].extract_text()
+    assert re.search(rf"5\. Upsampling and transposed convolution\s*{chapter}\b", contents)
+    assert reader.pages[chapter - 1].extract_text().lstrip().startswith("5. Upsampling")
+    titles = [entry.title for entry in reader.outline if not isinstance(entry, list)]
+    assert titles[-1] == "5. Upsampling and transposed convolution"
+    text = "".join(page.extract_text() for page in reader.pages)
+    assert text.count("It runs in the pages of the book, not on paper.") == 2
+    assert "Your own photograph" not in text and "JavaScript" not in text and r"\frac" not in text
+    links = [note.get_object() for page in reader.pages for note in page.get("/Annots", [])]
+    inside = [link for link in links if "/Dest" in link]
+    assert len(inside) >= 2 and not [link for link in links if "book.invalid" in str(link.get("/A", ""))]
+    assert sum(len(page.images) for page in reader.pages) > 8
+
+
+def test_cards_and_sitemap(book_html, browser, short_toc, tmp_path):
+    """A picture of the size that networks ask for, one for each page; every page's address in the sitemap."""
+    shutil.copytree(book_html, tmp_path / "html", ignore=shutil.ignore_patterns("_sources", "mathjax"))
+    run_tool("social_cards.py", tmp_path / "html", short_toc)
+    cards = sorted((tmp_path / "html" / "cards").iterdir())
+    assert [Image.open(card).size for card in cards] == [(1200, 630)] * 2
+    assert len({card.read_bytes() for card in cards}) == 2
+    listed = ElementTree.fromstring(sitemap(book_html, SITE).encode())
+    places = [place.text for place in listed.iter() if place.text.strip()]
+    pages = {f"{SITE}book/{path.name}" for path in (book_html / "book").glob("*.html")}
+    assert f"{SITE}{CHAPTER}.html" in pages and set(places) == pages and len(places) == len(pages)
+
+
+def test_notebooks_as_zip(tmp_path):
+    """All notebooks, the files they link to, and a wheel that their requirements name."""
+    write_zip(tmp_path / "notebooks.zip")
+    with zipfile.ZipFile(tmp_path / "notebooks.zip") as archive:
+        archive.extractall(tmp_path)
+    folder = tmp_path / "convtwist-notebooks"
+    notebooks = {path.name: path.read_bytes() for path in (folder / "book").glob("*.ipynb")}
+    assert notebooks == {path.name: path.read_bytes() for path in (ROOT / "book").glob("*.ipynb")}
+    wheel = next(folder.glob("*.whl"))
+    requirements = (folder / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    assert f"./{wheel.name}" in requirements and "-e ." not in requirements
+    assert any("photographs/chelsea" in name for name in zipfile.ZipFile(wheel).namelist())
+    text = b"".join(notebooks.values()).decode()
+    links = set(re.findall(r"\]\(([\w./-]+\.(?:md|ipynb|png))", text))
+    assert links and not [link for link in links if not (folder / "book" / link).is_file()]
+
+
+@pytest.mark.parametrize("service", ["utterances", "hypothesis"])
+def test_published_pages(service, tmp_path):
+    """A page built for a site has its address, card, downloads, buttons, and the comments that were switched on."""
+    for folder in ("_assets", "_templates"):
+        shutil.copytree(ROOT / "book" / folder, tmp_path / "book" / folder)
+    for file in ("intro.md", "references.bib"):
+        shutil.copy(ROOT / "book" / file, tmp_path / "book" / file)
+    (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: book/intro\n", encoding="utf-8")
+    stored = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    stored["html"]["comments"][service] = {"utterances": {"repo": "owner/name"}, "hypothesis": True}[service]
+    config = with_repository(stored, "https://github.com/owner/name", "main", SITE)
+    (tmp_path / "_config.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    command = [Path(sys.executable).with_name("jupyter-book"), "build", tmp_path]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr[-2000:]
+    text = (tmp_path / "_build" / "html" / "book" / "intro.html").read_text(encoding="utf-8")
+    page = BeautifulSoup(text, "html.parser")
+    meta = {tag.get("property") or tag.get("name"): tag["content"] for tag in page.find_all("meta", content=True)}
+    assert meta["og:url"] == page.find("link", rel="canonical")["href"] == f"{SITE}book/intro.html"
+    assert meta["og:image"] == f"{SITE}cards/intro.jpg" and meta["twitter:card"] == "summary_large_image"
+    assert [link["href"] for link in page.select("nav.downloads a")] == [f"../{file}" for file in DOWNLOADS]
+    assert "github.com/owner/name/edit/main/book/intro.md" in text and "owner/name/issues/new" in text
+    scripts = {"utterances": "utteranc.es/client.js", "hypothesis": "hypothes.is/embed.js"}
+    assert [name for name, script in scripts.items() if script in text] == [service]
+
+
+def test_unpublished_pages_have_nothing_of_the_kind(book_html):
+    """Built at home: a title and a description, and no address, picture, download, button or comment that is dead."""
+    seen = set()
+    for path in sorted((book_html / "book").glob("*.html")):
+        text = path.read_text(encoding="utf-8")
+        page = BeautifulSoup(text, "html.parser")
+        description = page.find("meta", attrs={"name": "description"})["content"]
+        assert 40 < len(description) < 200 and "\\" not in description, path.name
+        assert page.find("meta", property="og:title")["content"]
+        assert not page.select("meta[property='og:url'], meta[property='og:image'], link[rel=canonical], nav.downloads")
+        assert not re.search(r"hypothes\.is/|utteranc\.es|/issues/new|/edit/main", text), path.name
+        seen.add(description)
+    assert len(seen) > 10, "each page has words of its own"
+
+
+def test_workflow_may_publish_and_names_what_is_there():
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "publish.yml").read_text(encoding="utf-8"))
+    assert workflow["permissions"] == {"contents": "read", "pages": "write", "id-token": "write"}
+    steps = workflow["jobs"]["publish"]["steps"]
+    assert all(re.search(r"@(v\d+|[0-9a-f]{40})", step["uses"]) for step in steps if "uses" in step)
+    commands = "\n".join(step.get("run", "") for step in steps)
+    tools = re.findall(r"python (tools/\w+\.py)", commands)
+    assert {"tools/book_pdf.py", "tools/notebooks_zip.py", "tools/social_cards.py", "tools/sitemap.py"} <= set(tools)
+    assert all((ROOT / tool).is_file() for tool in tools)
+    assert all(file in commands for file in DOWNLOADS), "what the pages offer is made"
