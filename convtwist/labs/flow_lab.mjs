@@ -152,7 +152,7 @@ function mountFlow(root, config, still) {
     paintSigned(wrong.canvas, difference, REACH);
     steps.text.textContent = `after ${done} of ${state.steps} step${state.steps === 1 ? "" : "s"}`;
     progress.value = done / state.steps;
-    errorText.textContent = `${sized(100 * error)}\u00a0%`;
+    errorText.textContent = error === Infinity ? "without measure, since all is black there" : `${sized(100 * error)}\u00a0%`;
     stepText.textContent = `${sized(longest)} pixels`;
     growthText.textContent = sized(most, 4);
     judge({ error, largest, most, longest, usual: magnitude(start) });

@@ -7,20 +7,35 @@ const LONGEST_SIDE = 256; // what a lab can redraw within one frame
 const MOST_MEGAPIXELS = 64; // beyond this, decoding alone can freeze a phone
 const MOST_MEGABYTES = 64;
 
-/** Width and height as a PNG or JPEG header declares them, or null: read before any decoding is attempted. */
+/** Width and height as a file's header declares them, or null: read before any decoding is attempted. */
 export function declaredSize(bytes) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  if (bytes.length >= 24 && view.getUint32(0) === 0x89504e47) return [view.getUint32(16), view.getUint32(20)];
-  if (bytes.length < 4 || view.getUint16(0) !== 0xffd8) return null;
+  const text = String.fromCharCode(...bytes.subarray(0, 512));
+  const three = (at) => 1 + (view.getUint32(at, true) & 0xffffff);
+  if (bytes.length >= 30) {
+    if (text.startsWith("\u0089PNG")) return [view.getUint32(16), view.getUint32(20)];
+    if (text.startsWith("GIF8")) return [view.getUint16(6, true), view.getUint16(8, true)];
+    if (text.startsWith("BM")) return [18, 22].map((at) => Math.abs(view.getInt32(at, true)));
+    const box = text.slice(4, 8) === "ftyp" ? text.indexOf("ispe") : 0; // of AVIF
+    if (box > 0 && box + 16 <= bytes.length) return [view.getUint32(box + 8), view.getUint32(box + 12)];
+    const kind = text.slice(8, 16); // of WebP
+    if (kind === "WEBPVP8X") return [three(24), three(27)];
+    if (kind === "WEBPVP8 ") return [26, 28].map((at) => view.getUint16(at, true) & 0x3fff);
+    if (kind === "WEBPVP8L") return [view.getUint32(21, true), view.getUint32(21, true) >>> 14].map((side) => 1 + (side & 0x3fff));
+  }
+  if (!text.startsWith("\u00ff\u00d8")) return null;
   let at = 2;
   while (at + 9 < bytes.length && bytes[at] === 0xff) {
     const marker = bytes[at + 1];
     const isFrame = marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker);
     if (isFrame) return [view.getUint16(at + 7), view.getUint16(at + 5)];
-    at += 2 + view.getUint16(at + 2);
+    at += marker === 0xff ? 1 : 2 + view.getUint16(at + 2); // the standard allows more than one 0xff
   }
   return null;
 }
+
+/** Does a header tell of more than one frame? */
+const moves = (head) => /^GIF8.*NETSCAPE2\.0|^\u0089PNG.*acTL|^RIFF.{4}WEBPVP8X.{14}ANIM/s.test(String.fromCharCode(...head.subarray(0, 2048)));
 
 /** Draw a decoded picture on white, at most 256 pixels on its longer side. */
 export function reduce(source, width, height) {
@@ -52,11 +67,17 @@ export async function readPicture(file) {
   if (file.size > MOST_MEGABYTES * 2 ** 20) {
     throw new Error(`${name} is over ${MOST_MEGABYTES} MB. Save a smaller copy and try that.`);
   }
-  if (file.type && !file.type.startsWith("image/")) {
-    throw new Error(`${name} is not a picture. A JPEG, PNG, WebP or GIF file will do.`);
+  if (/^(?!image\/)|svg/.test(file.type || "image/")) {
+    throw new Error(`${name} is ${/svg/.test(file.type) ? "a drawing" : "not a picture"}. A JPEG, PNG, WebP or GIF file will do.`);
   }
-  // A camera may put large notes before the size, hence half a megabyte.
-  const size = declaredSize(new Uint8Array(await file.slice(0, 2 ** 19).arrayBuffer()));
+  let head;
+  try {
+    // A camera may put large notes before the size, hence half a megabyte.
+    head = new Uint8Array(await file.slice(0, 2 ** 19).arrayBuffer());
+  } catch {
+    throw new Error(`${name} could not be opened: it is a folder, or has moved. Choose another file.`);
+  }
+  const size = declaredSize(head);
   const megapixels = size ? (size[0] * size[1]) / 1e6 : 0;
   if (megapixels > MOST_MEGAPIXELS) {
     throw new Error(
@@ -76,7 +97,7 @@ export async function readPicture(file) {
   const shrunk = pixels.width < width ? `, reduced from ${width} \u00d7 ${height}` : "";
   return {
     pixels,
-    message: `${name} is shown at ${pixels.width} \u00d7 ${pixels.height}${shrunk}. It stays on this page.`,
+    message: `${name}${moves(head) ? ", its first frame," : ""} is shown at ${pixels.width} \u00d7 ${pixels.height}${shrunk}. It stays on this page.`,
   };
 }
 
@@ -128,7 +149,7 @@ export function picturePicker(root, onPicture) {
     hover(false)(event);
     const file = event.dataTransfer.files[0];
     if (file) return void take(file);
-    status.textContent = "That was a link, not a file, and this page fetches nothing. Save the picture, then drop the file.";
+    status.textContent = "That was a link or text, not a file, and this page fetches nothing. Save the picture, then drop the file.";
     status.classList.add("ct-fault");
   });
   const paste = (event) => {
@@ -164,7 +185,7 @@ export function paintSigned(canvas, values, scale) {
   if (canvas.height !== values.height) canvas.height = values.height;
   const image = new ImageData(values.width, values.height);
   const words = new Uint32Array(image.data.buffer);
-  const factor = scale > 0 ? 255 / scale : 0;
+  const factor = scale > 1e-300 ? 255 / scale : 0; // below it the quotient overflows
   for (let i = 0; i < words.length; i++) words[i] = COLOURS[Math.round(255 + values.data[i] * factor)];
   canvas.getContext("2d").putImageData(image, 0, 0);
 }

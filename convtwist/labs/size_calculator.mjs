@@ -1,6 +1,6 @@
 // Size calculator and arithmetic animator: the size of the output, and which cells feed which.
 // Book: chapter 3, and chapters 4 and 5 for pooling and transposed convolution.
-import { axisSize, connections, formulaLines } from "./size_rules.mjs";
+import { axisSize, connections, formulaLines, idleCells } from "./size_rules.mjs";
 import { choice, choiceGrid, freshId, make, mountAll, oncePerFrame, player } from "./widgets.mjs";
 
 const MOST_CELLS = 24; // per side of a drawn grid; the sizes hold for any
@@ -59,15 +59,6 @@ function spoken(numbers) {
 const plural = (count, one, many = `${one}s`) => `${count} ${count === 1 ? one : many}`;
 const range = ([from, to]) => Array.from({ length: to - from + 1 }, (_, i) => from + i);
 const within = (value, count) => value >= 0 && value < count;
-
-/** How many real cells along an axis nothing reads (or, transposed, nothing feeds). */
-function idle(axis, links, size) {
-  const cells = axis.operation === "transposed" ? [size, links.reads] : [axis.input, links.feeds];
-  let count = 0;
-  // The pattern repeats with the stride, but counting is quick enough even for large inputs.
-  for (let cell = 0; cell < cells[0]; cell++) if (cells[1](cell).length === 0) count++;
-  return count;
-}
 
 /** The two grids and the sentence that follows the pointer. */
 function picture(state, sizes, say) {
@@ -289,10 +280,10 @@ function mountCalculator(root, config) {
     const sizes = answers.map(({ size }) => size);
     const links = axes.map(connections);
     const lines = (side) => formulaLines(axes[side]).map((line, i) => make("div", { class: i === 0 ? "ct-formula ct-general" : "ct-formula" }, `${i ? "= " : ""}${line}`));
-    const idleCells = links.map((link, side) => idle(axes[side], link, sizes[side]));
+    const unread = axes.map(idleCells);
     const transposed = state.operation === "transposed";
-    const idleText = idleCells.some(Boolean)
-      ? `${transposed ? "Fed by nothing" : "Never read"}: ${plural(idleCells[0], "row")} and ${plural(idleCells[1], "column")}.`
+    const idleText = unread.some(Boolean)
+      ? `${transposed ? "Fed by nothing" : "Never read"}: ${plural(unread[0], "row")} and ${plural(unread[1], "column")}.`
       : `${transposed ? "Every output cell is fed" : "Every input cell is read"}.`;
     result.replaceChildren(
       make("p", { class: "ct-size" }, "Output: ", make("strong", {}, sizes.join(" \u00d7 "))),

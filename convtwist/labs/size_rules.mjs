@@ -112,3 +112,27 @@ export function connections(axis) {
     output: [0, size - 1],
   };
 }
+
+const gcd = (a, b) => (b ? gcd(b, a % b) : a);
+
+/** How many real cells along an axis nothing reads (or, transposed, nothing feeds), without visiting each of them. */
+export function idleCells(axis) {
+  const { operation, input, kernel, stride, padding, dilation } = axis;
+  const { size } = axisSize(axis);
+  const [places, count] = operation === "transposed" ? [input, size] : [size, input];
+  // A cell is met if cell + padding = place * stride + tap * dilation. Taps `period` apart differ by `leap` strides.
+  const common = gcd(stride, dilation);
+  const [period, leap] = [stride / common, dilation / common];
+  let met = 0;
+  for (let tap = 0; tap < Math.min(kernel, period); tap++) {
+    const end = leap * Math.floor((kernel - 1 - tap) / period) + places;
+    // How many of the strides place + leap * turn, each counted once, lie below x?
+    const below = (x) => {
+      const most = Math.min(Math.max(x, 0), end);
+      return places >= leap ? most : Math.floor(most / leap) * places + Math.min(places, most % leap);
+    };
+    const from = padding - tap * dilation;
+    met += below(Math.ceil((from + count) / stride)) - below(Math.ceil(from / stride));
+  }
+  return count - met;
+}

@@ -92,7 +92,7 @@ export function exactWarp(input, generator, t, known = null) {
   return result;
 }
 
-/** Relative root mean square error inside 0.7 of the radius, where no border has been seen yet. */
+/** Relative root mean square error inside 0.7 of the radius, where no border has been seen yet; infinite against black. */
 export function relativeError(result, expected) {
   const { height, width } = expected;
   const reach = ((0.7 * Math.min(height, width)) / 2) ** 2;
@@ -105,7 +105,7 @@ export function relativeError(result, expected) {
       all += expected.data[i] * expected.data[i];
     }
   }
-  return Math.sqrt(wrong / all);
+  return wrong === 0 ? 0 : Math.sqrt(wrong / all);
 }
 
 /** How far the farthest pixel moves in time h, in pixels: the corners are the fastest. */

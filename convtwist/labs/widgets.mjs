@@ -105,6 +105,7 @@ export function cellGrid({ label, height, width, fill, onFocus = () => {} }) {
 }
 
 const LARGEST = 1e9; // sums of products stay far from overflow
+const SMALLEST = 1e-9; // and squares far from vanishing
 
 /** A grid of editable numbers that writes valid entries into `plane` and reports the others. */
 export function numberGrid({ label, name, plane, onChange, onMessage }) {
@@ -132,9 +133,10 @@ export function numberGrid({ label, name, plane, onChange, onMessage }) {
       field.value = pretty(plane.data[index]);
       field.addEventListener("input", () => {
         const value = parseNumber(field.value);
-        if (value === null || Math.abs(value) > LARGEST) {
+        const size = Math.abs(value);
+        if (value === null || size > LARGEST || (size > 0 && size < SMALLEST)) {
           const typed = field.value.trim() ? `\u201c${field.value.trim().slice(0, 12)}\u201d` : "an empty field";
-          const wanted = value === null ? "a finite number" : "between minus and plus a thousand million";
+          const wanted = value === null ? "a finite number" : size > 1 ? "between minus and plus a thousand million" : "0 or as large as 1e-9";
           field.setAttribute("aria-invalid", "true");
           faults.set(
             index,

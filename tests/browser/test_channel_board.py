@@ -224,7 +224,7 @@ def test_without_scripts_the_board_and_a_sentence_remain(pages):
 def test_light_and_the_same_every_time():
     first, second = (labs.channel_board()._repr_html_() for _ in range(2))
     assert first == second
-    assert len(re.sub(r'src="data:[^"]*"', "", first)) < 45_000
+    assert len(re.sub(r'src="data:[^"]*"', "", first)) < 47_000
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
