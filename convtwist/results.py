@@ -1,13 +1,15 @@
 """The measurements that came with this release, as the benchmarks wrote them.
 
-Book: chapter 12.  Source: ``benchmarks/layer.py`` and ``benchmarks/groups.py``, whose JSON lies in
-``benchmarks/results/`` and is shipped inside the wheel.
+Book: chapters 11 and 12.  Source: ``benchmarks/layer.py`` and ``benchmarks/groups.py``, which write JSON, and
+``benchmarks/evidence/run.py``, which writes CSV; their files lie in ``benchmarks/results/`` and are shipped inside
+the wheel.
 """
 
+import csv
 import json
 from pathlib import Path
 
-__all__ = ["load"]
+__all__ = ["load", "rows"]
 
 
 def load(name: str) -> dict:
@@ -16,9 +18,34 @@ def load(name: str) -> dict:
     Raises:
         ValueError: there are no results of that name.
     """
+    return json.loads(_text(name, "json"))
+
+
+def rows(name: str) -> list[dict]:
+    """Return the rows of a table of runs: ``"evidence"``, or ``"evidence_twists"`` for the sizes of learned twists.
+
+    Numbers are numbers, the rest is text; the columns are listed in ``benchmarks/evidence/README.md``.
+
+    Raises:
+        ValueError: there is no table of that name.
+    """
+    return [{key: _number(cell) for key, cell in row.items()}
+            for row in csv.DictReader(_text(name, "csv").splitlines())]
+
+
+def _text(name, kind):
     here = Path(__file__).parent
     folders = (here / "measurements", here.parent / "benchmarks" / "results")  # in a wheel; in a checkout
-    known = {path.stem: path for folder in folders for path in folder.glob("*.json")}
+    known = {path.stem: path for folder in folders for path in folder.glob(f"*.{kind}")}
     if name not in known:
         raise ValueError(f"name must be one of {', '.join(sorted(known))}; got {name!r}")
-    return json.loads(known[name].read_text(encoding="utf-8"))
+    return known[name].read_text(encoding="utf-8")
+
+
+def _number(cell):
+    for kind in (int, float):
+        try:
+            return kind(cell)
+        except ValueError:
+            continue
+    return cell

@@ -22,3 +22,11 @@ def test_conv2d_is_its_own_measure():
 def test_an_unknown_name_is_answered_with_the_known_ones():
     with pytest.raises(ValueError, match="groups, layer; got 'speed'"):
         results.load("speed")
+
+
+def test_tables_of_runs_hold_numbers():
+    rows = results.rows("evidence")
+    assert rows and all(row["correct"] / row["test_images"] == pytest.approx(row["accuracy"]) for row in rows)
+    assert all(isinstance(row["variant"], str) and row["cpu_seconds"] > 0 for row in rows)
+    with pytest.raises(ValueError, match="evidence, evidence_twists; got 'speed'"):
+        results.rows("speed")

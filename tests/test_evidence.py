@@ -1,0 +1,345 @@
+"""convtwist.evidence and benchmarks/evidence: poses, pairing, resuming, matching, and the analysis by hand.
+
+No accuracy is asserted.  The runs here see a few dozen random pictures.
+"""
+
+import math
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from convtwist import evidence
+
+FOLDER = Path(__file__).parent.parent / "benchmarks" / "evidence"
+if not FOLDER.exists():
+    pytest.skip("the benchmarks are not part of this installation", allow_module_level=True)
+sys.path[:0] = [str(FOLDER), str(FOLDER.parent)]
+try:
+    import networks
+    import pictures
+    import plan
+    import run
+    import train
+finally:
+    del sys.path[:2]
+
+torch.set_num_threads(1)
+
+
+def rows_of(variant, values, *, stage="main", learn="turned", test="turned", **more):
+    """Return one row for each seed, with accuracies in percent of 1,000 pictures."""
+    return [{"stage": stage, "variant": variant, "train": learn, "test": test, "seed": seed, "test_images": 1000,
+             "correct": round(10 * value), **more} for seed, value in enumerate(values)]
+
+
+@pytest.fixture
+def random_data(monkeypatch):
+    """Put random pictures in the place of Fashion-MNIST."""
+    source = torch.Generator().manual_seed(0)
+    made = {name: (torch.randint(0, 256, (count, 28, 28), generator=source, dtype=torch.uint8),
+                   torch.randint(0, 10, (count,), generator=source))
+            for name, count in (("training", 200), ("validation", 70), ("test", 70))}
+    monkeypatch.setattr(train, "data", lambda folder=None: made)
+    train._test_set.cache_clear()
+    yield made
+    train._test_set.cache_clear()
+
+
+# Poses
+
+
+def test_a_quarter_turn_is_rot90_and_whole_pixels_are_exact():
+    torch.manual_seed(0)
+    u, zero, one = torch.rand(2, 1, 28, 28), torch.zeros(2), torch.ones(2)
+    turned = pictures.warp(u, zero + math.pi / 2, one, torch.zeros(2, 2))
+    torch.testing.assert_close(turned, u.rot90(1, (2, 3)), atol=1e-5, rtol=0)
+    moved = pictures.warp(u, zero, one, torch.tensor([[3.0, -2.0]] * 2))  # right by 3, up by 2
+    torch.testing.assert_close(moved[..., :26, 3:], u[..., 2:, :25], atol=1e-5, rtol=0)
+    assert moved[..., :3].abs().max() < 1e-5 and moved[..., 26:, :].abs().max() < 1e-5
+
+
+def test_a_displacement_comes_after_the_turn():
+    torch.manual_seed(0)
+    u, one = torch.rand(1, 1, 28, 28), torch.ones(1)
+    shown = pictures.warp(u, math.pi / 2 * one, one, torch.tensor([[4.0, 0.0]]))
+    torch.testing.assert_close(shown[..., 4:], u.rot90(1, (2, 3))[..., :24], atol=1e-5, rtol=0)
+
+
+def test_zoom_enlarges_about_the_middle():
+    ramp = ((torch.arange(28) - 13.5) / 28 + 0.5).expand(1, 1, 28, 28).contiguous()
+    shown = pictures.warp(ramp, torch.zeros(1), torch.full((1,), 1.4), torch.zeros(1, 2))
+    torch.testing.assert_close(shown - 0.5, (ramp - 0.5) / 1.4, atol=1e-6, rtol=0)
+    smaller = pictures.warp(ramp + 1, torch.zeros(1), torch.full((1,), 0.5), torch.zeros(1, 2))
+    assert smaller[..., :6, :].abs().max() == 0 and smaller[..., 14, 14] > 1
+
+
+def test_poses_fill_their_range():
+    angle, zoom, heading = pictures.draw(20_000, pictures.generator("poses", 1, 2))
+    for numbers in (angle, heading):
+        assert -math.pi <= numbers.min() < -3.1 and 3.1 < numbers.max() <= math.pi and numbers.mean().abs() < 0.05
+    assert 1 / 1.4001 < zoom.min() < 0.72 and 1.39 < zoom.max() < 1.4001 and zoom.log().mean().abs() < 0.01
+
+
+def test_a_displaced_picture_is_moved_by_that_many_pixels():
+    dot = torch.zeros(50, 28, 28, dtype=torch.uint8)
+    dot[:, 13:15, 13:15] = 255
+    shown = pictures.posed(dot, pictures.draw(50, pictures.generator("test")), "upright_4")[:, 0]
+    index = torch.arange(28) - 13.5
+    mass = shown.sum((1, 2))
+    x, y = (shown * index).sum((1, 2)) / mass, (shown * index[:, None]).sum((1, 2)) / mass
+    torch.testing.assert_close(torch.hypot(x, y), torch.full((50,), 4.0), atol=1e-4, rtol=0)
+    assert len(torch.atan2(y, x).mul(4).round().unique()) > 10  # in all directions
+
+
+def test_upright_is_left_alone_and_another_condition_refused():
+    shown = torch.randint(0, 256, (3, 28, 28), dtype=torch.uint8)
+    poses = pictures.draw(3, pictures.generator("test"))
+    assert torch.equal(pictures.posed(shown, poses, "upright")[:, 0], shown / 255)
+    with pytest.raises(ValueError, match=r"upright or turned.*got 'sideways'"):
+        pictures.posed(shown, poses, "sideways")
+
+
+# Pairing
+
+
+def test_a_seed_gives_every_network_the_same_batches():
+    shown, labels = torch.randint(0, 256, (100, 28, 28), dtype=torch.uint8), torch.arange(100)
+    options = {"condition": "turned", "steps": 5, "batch": 32}
+    first = list(pictures.batches(shown, labels, seed=1, **options))
+    networks.build("twist", 1)(first[0][0])  # whatever a network draws in between
+    again = list(pictures.batches(shown, labels, seed=1, **options))
+    other = list(pictures.batches(shown, labels, seed=2, **options))
+    assert len(first) == 5
+    for (u, a), (v, b), (w, c) in zip(first, again, other, strict=True):
+        assert torch.equal(u, v) and torch.equal(a, b)
+        assert not torch.equal(a, c) and not torch.equal(u, w)
+    epoch = torch.cat([a for _, a in first[:3]])
+    assert len(epoch.unique()) == 96 and not torch.equal(first[0][1], first[3][1])  # no picture twice; then anew
+    upright = next(iter(pictures.batches(shown, labels, seed=1, condition="upright", steps=1, batch=32)))
+    assert torch.equal(upright[1], first[0][1])  # the order doesn't hang on the condition
+
+
+def test_a_batch_larger_than_the_sample_is_refused():
+    with pytest.raises(ValueError, match="8 pictures do not fill a batch of 32"):
+        next(pictures.batches(torch.zeros(8, 28, 28), torch.zeros(8), condition="upright", seed=0, steps=1, batch=32))
+
+
+def test_a_zero_twist_starts_as_the_convolution():
+    u = torch.rand(2, 1, 28, 28)
+    torch.testing.assert_close(networks.build("twist_zero", 3)(u), networks.build("conv", 3)(u))
+
+
+# Matching
+
+
+def test_what_is_compared_has_the_same_size():
+    count = {name: networks.parameters(networks.build(name, 0)) for name in networks.VARIANTS if name != "e2cnn"}
+    adds = {name: networks.multiply_adds(name) for name in count}
+    assert count["conv_wide"] == pytest.approx(count["twist"], rel=0.01)
+    assert adds["conv_wide"] == pytest.approx(adds["twist"], rel=0.01)
+    assert count["iso_wide"] == pytest.approx(count["conv"], rel=0.02)
+    assert adds["iso_wide"] == pytest.approx(adds["conv"], rel=0.02)
+    assert count["twist_zero"] == count["twist"] and count["groups_cycle_twist"] > count["groups_cycle"]
+    # 8 x 9 at 28 x 28; 9 (8 x 16 + 16 x 16) at 14 x 14; 9 (16 x 32 + 32 x 32) at 7 x 7; 32 x 10 once
+    assert adds["conv"] == 72 * 784 + 3456 * 196 + 13824 * 49 + 320
+    written = (FOLDER / "plan.md").read_text(encoding="utf-8")
+    assert all(f"{count[name]:,}" in written for name in count)
+
+
+def test_the_steerable_network_is_matched_steerable_and_exported_unchanged():
+    e2cnn = pytest.importorskip("e2cnn.nn", reason="for the benchmark only: see benchmarks/evidence/plan.md")
+    torch.manual_seed(0)
+    model = networks.build("e2cnn", 0)
+    assert networks.parameters(model) == pytest.approx(networks.parameters(networks.build("conv", 0)), rel=0.02)
+    u = torch.rand(4, 1, 28, 28)
+    model(u)
+    model.eval()
+    with torch.no_grad():
+        before, turned = model(u), model(u.rot90(1, (2, 3)))
+        plain = networks.deployed(model)
+        assert not any(isinstance(module, e2cnn.EquivariantModule) for module in plain.modules())
+        torch.testing.assert_close(plain(u), before, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(turned, before, rtol=1e-4, atol=1e-5)
+
+
+def test_without_e2cnn_the_message_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "e2cnn", None)
+    with pytest.raises(ImportError, match=r"pip install --no-deps e2cnn==0.2.3"):
+        networks.build("e2cnn", 0)
+
+
+# The runner
+
+
+def test_a_finished_run_is_not_run_again(random_data, tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(run, "trained", lambda *given: calls.append(given[0].key) or train.trained(*given))
+    options = ["--quick", "--workers", "0", "--out", str(tmp_path), "--only", "conv", "twist"]
+    run.main([*options, "--stage", "tune"])
+    assert len(calls) == 2 * len(plan.LEARNING_RATES)
+    before = (tmp_path / "evidence.csv").read_bytes()
+    run.main([*options, "--stage", "tune"])
+    assert len(calls) == 2 * len(plan.LEARNING_RATES) and (tmp_path / "evidence.csv").read_bytes() == before
+    monkeypatch.setattr(plan, "SEEDS", range(2))
+    run.main([*options, "--stage", "main", "rest", "equal"])
+    rows = run.read(tmp_path / "evidence.csv")
+    assert len(calls) == len(set(calls)) == 6 + 2 * 2 * 2 + 2  # equal time is for all but Conv2d
+    assert {(row["train"], row["test"]) for row in rows if row["stage"] in ("main", "rest")} == {
+        ("upright", "upright"), ("upright", "turned"), ("turned", "upright"), ("turned", "turned"),
+        ("turned", "turned_2"), ("turned", "turned_4")}
+    learned = run.read(tmp_path / "evidence_twists.csv")
+    assert {(row["moment"], row["layer"]) for row in learned} == {(m, str(k)) for m in ("start", "end")
+                                                                  for k in range(1, 6)}
+    assert all(float(row["zoom"]) > 0 and float(row["rotation"]) > 0 for row in learned)
+
+
+def test_an_interrupted_run_adds_nothing(random_data, tmp_path, monkeypatch):
+    def interrupted(*given):
+        raise KeyboardInterrupt
+
+    options = ["--quick", "--workers", "0", "--out", str(tmp_path), "--only", "conv", "--stage", "tune"]
+    monkeypatch.setattr(run, "trained", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run.main(options)
+    assert not (tmp_path / "evidence.csv").exists()
+    monkeypatch.setattr(run, "trained", train.trained)
+    run.main(options)
+    path = tmp_path / "evidence.csv"
+    assert len(run.read(path)) == len(plan.LEARNING_RATES)
+    with open(path, "a", encoding="utf-8") as file:
+        file.write("tune,conv,8,178")  # the power failed while this was written
+    assert len(run.read(path)) == len(plan.LEARNING_RATES)
+    run.append(path, run.COLUMNS, [run.read(path)[0]])
+    assert [row["rate"] for row in run.read(path)][-1] and len(run.read(path)) == len(plan.LEARNING_RATES) + 1
+
+
+def test_a_stage_says_what_must_be_run_before(tmp_path):
+    with pytest.raises(SystemExit, match="planned from the results of tune; run --stage tune main"):
+        run.main(["--workers", "0", "--out", str(tmp_path), "--only", "conv", "--stage", "main"])
+
+
+def test_smoke_numbers_never_go_where_measured_ones_are(capsys):
+    with pytest.raises(SystemExit):
+        run.main(["--quick"])
+    assert "--quick needs --out" in capsys.readouterr().err
+
+
+def test_the_same_run_gives_the_same_numbers(random_data):
+    wanted = plan.quick(plan.Run("main", "twist", 3, "turned", 128, 2, 0.01, ("turned", "upright")))
+    first, again = train.trained(wanted), train.trained(wanted)
+    times = {"cpu_seconds", "wall_seconds"}
+    assert [{k: v for k, v in row.items() if k not in times} for row in first[0]] == \
+        [{k: v for k, v in row.items() if k not in times} for row in again[0]]
+    assert first[1] == again[1]
+
+
+def test_right_answers_are_counted():
+    class Bright(nn.Module):
+        def forward(self, u):
+            return nn.functional.one_hot((u[:, 0, 0, 0] > 0.5).long(), 10).float()
+
+    u = torch.zeros(4, 1, 2, 2)
+    u[2:] = 1
+    assert train.correct(Bright(), u, torch.tensor([0, 1, 1, 1])) == 3
+
+
+def test_equal_time_scales_the_steps_by_the_measured_pace():
+    def row(variant, seconds, seed):
+        return {"stage": "main", "variant": variant, "train": "turned", "seed": seed, "cpu_seconds": str(seconds),
+                "steps": "312", "rate": "0.01", "accuracy": "0.5"}
+
+    rows = [row(name, seconds, seed) for name, pair in {"conv": (10, 10), "twist": (24, 26)}.items()
+            for seed, seconds in enumerate(pair)]
+    rows += [{"stage": "tune", "variant": "twist", "train": "turned", "rate": rate, "accuracy": score}
+             for rate, score in (("0.003", "0.5"), ("0.01", "0.7"), ("0.03", "0.7"))]
+    runs = plan.planned("equal", rows, ("conv", "twist"))
+    assert {item.steps for item in runs} == {round(312 * 10 / 25)} and [item.seed for item in runs] == list(range(5))
+    assert {item.rate for item in runs} == {0.01}  # the smaller of equals
+
+
+def test_the_plan_is_the_one_written_down():
+    rows = [{"stage": "tune", "variant": name, "train": "turned", "rate": "0.01", "accuracy": "0.5"}
+            for name in networks.VARIANTS]
+    rows += [{"stage": "main", "variant": name, "train": "turned", "steps": "312", "cpu_seconds": "9"}
+             for name in plan.KEY]
+    count = {stage: len(plan.planned(stage, rows)) for stage in plan.STAGES}
+    assert count == {"tune": 21, "main": 40, "rest": 30, "equal": 25, "tune_others": 15, "others": 50, "displaced": 30,
+                     "full": 20}
+    keys = [item.key for stage in plan.STAGES for item in plan.planned(stage, rows)]
+    assert len(keys) == len(set(keys))
+
+
+# The analysis
+
+
+@pytest.mark.parametrize(("level", "degrees", "expected"), [
+    (0.95, 1, 12.7062), (0.95, 2, 4.3027), (0.95, 3, 3.1824), (0.95, 4, 2.7764), (0.99, 4, 4.6041), (0.9, 9, 1.8331),
+    (0.95, 30, 2.0423)])  # printed tables
+def test_student_agrees_with_the_tables(level, degrees, expected):
+    assert evidence.student(level, degrees) == pytest.approx(expected, abs=1e-4)
+
+
+def test_the_difference_is_paired_and_its_interval_students():
+    rows = rows_of("twist", [77, 78, 79, 90]) + rows_of("conv_wide", [70, 72, 71])
+    mean, low, high, seeds = evidence.difference(rows, "twist", "conv_wide", "turned", "turned")
+    # differences 7, 6, 8: mean 7, deviation 1, t(2) 4.3027 / sqrt(3) = 2.4842
+    assert (mean, seeds) == (pytest.approx(7), 3)
+    assert (low, high) == (pytest.approx(7 - 2.4842, abs=1e-4), pytest.approx(7 + 2.4842, abs=1e-4))
+    with pytest.raises(ValueError, match=r"two seeds or more .* got 0"):
+        evidence.difference(rows, "twist", "e2cnn", "turned", "turned")
+
+
+def test_the_gain_lost_is_a_difference_of_differences():
+    rows = rows_of("twist", [77, 78]) + rows_of("conv_wide", [70, 72])
+    rows += rows_of("twist", [72, 73], test="turned_4") + rows_of("conv_wide", [68, 69], test="turned_4")
+    lost = evidence.gain_lost(rows, "twist", "conv_wide", "turned", "turned_4")
+    assert lost.mean == pytest.approx(((7 - 4) + (6 - 4)) / 2)
+
+
+def test_the_summary_has_mean_spread_and_extremes():
+    rows = rows_of("twist", [77, 78, 79]) + rows_of("affine", [50], stage="others")
+    rows += rows_of("twist", [60, 61], stage="equal") + rows_of("conv", [70, 72])
+    table = {row["variant"]: row for row in evidence.summary(rows)}
+    assert table["twist"] == {"variant": "twist", "train": "turned", "test": "turned", "seeds": 3, "mean": 78,
+                              "deviation": 1, "least": 77, "most": 79}
+    assert table["affine"]["seeds"] == 1 and math.isnan(table["affine"]["deviation"])
+    equal = {row["variant"]: row["mean"] for row in evidence.summary(rows, "equal time")}
+    assert equal == {"conv": 71, "twist": 60.5}
+    with pytest.raises(ValueError, match="experiment must be one of"):
+        evidence.summary(rows, "large")
+
+
+@pytest.mark.parametrize(("ours", "theirs", "outcome"), [
+    ([78, 79, 80], [70, 71, 72.1], "supported"), ([70, 71, 72], [71, 72, 73.1], "refuted"),
+    ([70, 75, 80], [72, 72, 72], "undecided")])
+def test_a_claim_of_more_is_judged_as_planned(ours, theirs, outcome):
+    verdict, = evidence.verdicts(rows_of("twist", ours) + rows_of("conv_wide", theirs))
+    assert (verdict.name, verdict.outcome) == ("H1", outcome)
+
+
+@pytest.mark.parametrize(("ours", "outcome"), [
+    ([90, 90.1, 90], "supported"), ([88, 88.1, 88], "refuted"), ([90.5, 90.4, 90.6], "undecided")])
+def test_a_claim_of_equality_is_judged_as_planned(ours, outcome):
+    where = {"learn": "upright", "test": "upright"}
+    verdict, = evidence.verdicts(rows_of("twist", ours, **where) + rows_of("conv", [90, 90, 90], **where))
+    assert (verdict.name, verdict.outcome) == ("H3a", outcome)
+
+
+def test_costs_are_medians_per_thousand_pictures():
+    more = {"steps": 10, "batch": 100, "parameters": 5, "multiply_adds": 7}
+    rows = [row | {"cpu_seconds": seconds} for name, values in (("conv", (1, 2, 9)), ("twist", (4, 4, 4)))
+            for row, seconds in zip(rows_of(name, [70] * 3, **more), values, strict=True)]
+    rows += [row | {"test": "upright"} for row in rows]  # a run tested twice is one run
+    conv, twist = evidence.costs(rows)
+    assert conv == {"variant": "conv", "parameters": 5, "multiply_adds": 7, "cpu_seconds": 2, "runs": 3, "ratio": 1}
+    assert (twist["cpu_seconds"], twist["ratio"]) == (4, 2)
+
+
+def test_the_best_rate_and_whether_it_is_an_edge():
+    rows = [row for rate, score in ((0.003, 60), (0.01, 70), (0.03, 65))
+            for row in rows_of("conv", [score], stage="tune", rate=rate)]
+    assert evidence.rates(rows) == {"conv": {"tried": {0.003: 60, 0.01: 70, 0.03: 65}, "best": 0.01, "edge": False}}
+    assert evidence.rates(rows[1:])["conv"]["edge"]
