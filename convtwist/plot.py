@@ -14,7 +14,8 @@ from matplotlib import colormaps
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-__all__ = ["Picture", "arrows", "before_after", "curves", "feature_maps", "kernels", "numbers", "panels", "photo"]
+__all__ = ["Picture", "arrows", "before_after", "curves", "feature_maps", "intervals", "kernels", "numbers", "panels",
+           "photo", "runs"]
 
 WIDTH = 7.0  # inches; at 120 dots an inch a figure fills the text column and stays legible on a phone
 DPI = 120
@@ -212,6 +213,41 @@ def curves(lines: dict, *, alt: str, x: str, y: str, log: str = "") -> Picture:
     if len(lines) > 1:
         axis.legend()
     return Picture(figure, alt)
+
+
+def runs(groups: dict, *, alt: str, x: str) -> Picture:
+    """Draw every single run as a dot and the mean of each group as a bar, one named group below the other."""
+    figure = _figure(alt, WIDTH * 0.9, 0.8 + 0.34 * len(groups))
+    axis = figure.subplots()
+    for place, values in enumerate(groups.values()):
+        axis.plot(list(values), [place] * len(values), "o", color="tab:blue", alpha=0.55, markersize=6)
+        axis.plot([np.mean(values)], [place], "|", color="black", markersize=16, markeredgewidth=2)
+    _named(axis, groups, x)
+    return Picture(figure, alt)
+
+
+def intervals(named: dict, *, alt: str, x: str, band: tuple[float, float] | None = None) -> Picture:
+    """Draw ``(mean, low, high)`` as a dot with its interval, one below the other, against zero.
+
+    ``band`` shades a range, such as the bounds within which two results count as equal.
+    """
+    figure = _figure(alt, WIDTH * 0.9, 0.8 + 0.34 * len(named))
+    axis = figure.subplots()
+    if band is not None:
+        axis.axvspan(*band, color="tab:green", alpha=0.15)
+    axis.axvline(0, color="black", linewidth=0.8)
+    for place, (mean, low, high, *_) in enumerate(named.values()):
+        axis.plot([low, high], [place, place], color="tab:blue", linewidth=2)
+        axis.plot([mean], [place], "o", color="tab:blue", markersize=7)
+    _named(axis, named, x)
+    return Picture(figure, alt)
+
+
+def _named(axis, names, x):
+    axis.set_yticks(range(len(names)), names)
+    axis.set_ylim(len(names) - 0.5, -0.5)
+    axis.set_xlabel(x, fontsize=_FONT["size"])
+    axis.grid(axis="x", alpha=0.3)
 
 
 def _figure(alt, width, height):

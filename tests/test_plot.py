@@ -60,6 +60,8 @@ def test_text_on_cells_contrasts_with_them():
     lambda alt: plot.kernels(torch.eye(3), alt=alt),
     lambda alt: plot.numbers([torch.eye(2)], ["eye"], alt=alt),
     lambda alt: plot.curves({"loss": [3, 2, 1]}, x="step", y="loss", alt=alt),
+    lambda alt: plot.runs({"conv": [70, 72], "twist": [77]}, x="accuracy", alt=alt),
+    lambda alt: plot.intervals({"twist": (7, 6, 8)}, x="points", band=(-1, 1), alt=alt),
 ])
 def test_every_figure_carries_alt_text_into_the_notebook(make):
     data, metadata = make("what the figure shows")._repr_mimebundle_()
@@ -107,3 +109,13 @@ def test_arrows_point_where_the_picture_moves():
     above = clockwise.Y < PHOTO.shape[0] / 2 - 20
     assert (clockwise.U[above] > 0).all()  # over the middle, clockwise is to the right
     assert picture.figure.axes[0].yaxis_inverted()  # rows grow downward, so a positive V points down
+
+
+def test_runs_are_drawn_one_by_one_and_intervals_from_end_to_end():
+    axis, = plot.runs({"conv": [70, 72], "twist": [77]}, x="accuracy", alt="three single runs").figure.axes
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["conv", "twist"]
+    drawn = [(list(line.get_xdata()), list(line.get_ydata())) for line in axis.lines]
+    assert drawn == [([70, 72], [0, 0]), ([71], [0]), ([77], [1]), ([77], [1])]
+    axis, = plot.intervals({"twist": (7, 6, 8)}, x="points", alt="one interval only").figure.axes
+    assert list(axis.lines[1].get_xdata()) == [6, 8] and list(axis.lines[2].get_xdata()) == [7]
+    assert axis.get_xlim()[0] <= 0  # zero is seen
