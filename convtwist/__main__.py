@@ -13,7 +13,7 @@ from pathlib import Path
 import convtwist
 
 MODULES = ("functional", "operators", "kernels", "flow", "channels", "arithmetic", "matrix", "reference", "images",
-           "plot", "labs", "posted", "results", "train")  # fmt: skip
+           "plot", "labs", "posted", "results", "evidence", "train")  # fmt: skip
 COMMANDS = {
     "python -m convtwist": "this page",
     "python -m convtwist.train --help": 'train a network from a configuration file; needs "convtwist[train]"',
