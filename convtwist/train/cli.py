@@ -26,7 +26,7 @@ CONFIGS = Path(__file__).parent / "configs"
 _NOISE = (r".*does not have many workers", r".*`LeafSpec`", r".*isinstance\(treespec, LeafSpec\)",
           r"The number of training batches \(\d+\) is smaller than the logging interval",
           r".*Checkpoint directory .* exists and is not empty", r".*Detected call of `lr_scheduler.step\(\)` before",
-          r"\s*(By default only one JsonargparseDeprecationWarning|``?\w+`?`? (parameter )?was deprecated in v4)",
+          r"\s*(By default only one JsonargparseDeprecationWarning|`*\w+`* (parameter )?was deprecated in v4)",
           r"You're using the WeightAveraging callback with a model that overrides the configure_model")
 
 
