@@ -108,7 +108,7 @@ def test_book_as_pdf(book_html, browser, short_toc, tmp_path):
     assert reader.pages[chapter - 1].extract_text().startswith(f"{chapter}\n5. Upsampling")
     titles = [entry.title for entry in reader.outline if not isinstance(entry, list)]
     assert titles[-1] == "5. Upsampling and transposed convolution"
-    text = "".join(page.extract_text() for page in reader.pages)
+    text = " ".join("".join(page.extract_text() for page in reader.pages).split())
     assert text.count("It runs in the pages of the book, not on paper.") == 2
     assert "Your own photograph" not in text and "JavaScript" not in text and r"\frac" not in text
     links = [note.get_object() for page in reader.pages for note in page.get("/Annots", [])]
