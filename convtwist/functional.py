@@ -31,7 +31,8 @@ from convtwist.arguments import (
     vector,
     whole,
 )
-from convtwist.fused import applies, fused, mixed, plain
+from convtwist.fused import IsoStep, TwistStep, applies, mixed, plain
+from convtwist.linear import apply_step
 from convtwist.operators import OPERATORS, isotropic_fields, twist_kernels
 
 __all__ = ["conv_twist2d", "iso_twist2d"]
@@ -146,16 +147,17 @@ def iso_twist2d(input: Tensor, weight: Tensor, bias: Tensor | None = None, *, gr
     maps_fit(input, (1, 1), (1, 1), "zeros")
     if input.dim() == 3:
         return iso_twist2d(input[None], weight, bias, groups=groups, reduce=reduce, coords=coords)[0]
-    bank = isotropic_fields(input, reduce=reduce, coords=coords)
-    return mixed(bank, weight.movedim(2, 0), bias, groups)
+    if IsoStep.covers(input, reduce, groups) and applies(input, weight, bias):
+        return apply_step(IsoStep(reduce, coords), input, weight, bias)
+    return mixed(isotropic_fields(input, reduce=reduce, coords=coords), weight.movedim(2, 0), bias, groups)
 
 
 def _layer(source, weight, twist, bias, stride, padding, dilation, groups, padding_mode, coords):
     if padding_mode != "zeros" and padding != (0, 0):
         down, right = padding
         source, padding = F.pad(source, (right, right, down, down), mode=padding_mode), (0, 0)
-    if applies(source, weight, twist, bias, stride, padding, dilation, groups):
-        return fused(source, weight, twist, bias, padding, dilation, coords)
+    if TwistStep.covers(stride, padding, dilation, groups) and applies(source, weight, twist, bias):
+        return apply_step(TwistStep(padding, dilation, coords), source, weight, twist, bias)
     return plain(source, weight, twist, bias, stride, padding, dilation, groups, coords)
 
 

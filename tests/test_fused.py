@@ -1,17 +1,20 @@
 """The step that eager training takes against the plain one: values, gradients, transforms, layouts, memory."""
 
 import itertools
+from functools import partial
 
 import pytest
 import torch
 from torch import nn
 from torch.autograd import gradcheck, gradgradcheck
 
-from convtwist import ConvTwist2d, fused
+from convtwist import ConvTwist2d, blocks, fused
 from convtwist.functional import conv_twist2d
+from convtwist.linear import apply_step
 
 torch.set_num_threads(1)
 
+SAME = fused.TwistStep((1, 1), (1, 1), "centered")
 FIELDS = {"similarity": 2, "affine": 4, "first_order": 8}
 
 
@@ -26,7 +29,7 @@ def tensors(fields=2, size=(6, 5), batch=3, dtype=torch.float32):
 
 def both(arguments, padding=(1, 1), dilation=(1, 1), coords="centered"):
     """Return outputs and gradients of the fused step and of the plain one."""
-    for layer in (lambda *t: fused.fused(*t, padding, dilation, coords),
+    for layer in (lambda *t: apply_step(fused.TwistStep(padding, dilation, coords), *t),
                   lambda *t: fused.plain(*t, (1, 1), padding, dilation, 1, coords)):
         leaves = [tensor.detach().requires_grad_() for tensor in arguments]
         output = layer(*leaves)
@@ -38,13 +41,13 @@ def both(arguments, padding=(1, 1), dilation=(1, 1), coords="centered"):
 @pytest.mark.parametrize("block", [1, 400, 1 << 20])
 def test_agrees_with_the_plain_layer(operators, block, monkeypatch):
     """In blocks of one image, of some with a rest, and of all."""
-    monkeypatch.setattr(fused, "_BLOCK", block)
+    monkeypatch.setattr(blocks, "_BLOCK", block)
     for padding, dilation, coords, layout, size in itertools.product(
             ((1, 1), (0, 2)), ((1, 1), (2, 1)), ("centered", "legacy"), (False, True), ((6, 5), (5, 9))):
         arguments = tensors(FIELDS[operators], size)
         if layout:
             arguments[0] = arguments[0].to(memory_format=torch.channels_last)
-        assert fused.applies(*arguments, (1, 1), padding, dilation, 1)
+        assert fused.TwistStep.covers((1, 1), padding, dilation, 1) and fused.applies(*arguments)
         (ours, *_), (expected, *_) = pairs = list(both(arguments, padding, dilation, coords))
         assert ours.stride() == expected.stride()
         for ours, expected in zip(*pairs, strict=True):
@@ -55,7 +58,7 @@ def test_agrees_with_the_plain_layer(operators, block, monkeypatch):
 def test_any_part_may_be_frozen(wanted):
     arguments = tensors()
     leaves = [tensor.clone().requires_grad_(want) for tensor, want in zip(arguments, wanted, strict=True)]
-    fused.fused(*leaves, (1, 1), (1, 1), "centered").sum().backward()
+    apply_step(SAME, *leaves).sum().backward()
     expected = [tensor.clone().requires_grad_() for tensor in arguments]
     fused.plain(*expected, (1, 1), (1, 1), (1, 1), 1, "centered").sum().backward()
     for leaf, reference, want in zip(leaves, expected, wanted, strict=True):
@@ -70,7 +73,7 @@ def test_derivatives_of_first_and_second_order(operators, bias):
     leaves = [t.requires_grad_() for t in tensors(FIELDS[operators], (3, 4), 2, torch.float64)]
 
     def layer(*given):
-        return fused.fused(*given, *(() if bias else (None,)), (1, 1), (1, 1), "centered")
+        return apply_step(SAME, *given, *(() if bias else (None,)))
 
     leaves = leaves if bias else leaves[:3]
     with torch.random.fork_rng():
@@ -86,7 +89,7 @@ def test_transforms_of_transforms():
     def loss(layer, *last):
         return lambda *given: layer(*given, *last).pow(3).sum()
 
-    ours = loss(fused.fused, (1, 1), (1, 1), "centered")
+    ours = loss(partial(apply_step, SAME))
     plain = loss(fused.plain, (1, 1), (1, 1), (1, 1), 1, "centered")
     for transform in (torch.func.hessian, lambda f, argnums: torch.func.jacrev(torch.func.jacrev(f, argnums), argnums)):
         got, expected = (transform(f, argnums=2)(u, weight, twist, bias) for f in (ours, plain))
@@ -128,16 +131,20 @@ def test_without_a_twist_output_and_gradients_are_those_of_conv2d_bit_for_bit(la
 
 
 def test_other_cases_take_the_plain_way():
-    ours = dict(zip(("source", "weight", "twist", "bias"), tensors(), strict=True))
-    ours |= {"stride": (1, 1), "padding": (1, 1), "dilation": (1, 1), "groups": 1}
-    assert fused.applies(**ours)
-    for change in ({"stride": (2, 1)}, {"groups": 2}, {"padding": (3, 0)}, {"source": ours["source"][:0]},
-                   {"bias": ours["bias"].to("meta")}, {"weight": ours["weight"].double()}):
-        assert not fused.applies(**{**ours, **change})
+    source, *parameters = tensors()
+    assert fused.applies(source, *parameters) and fused.applies(source, *parameters[:2], None)
+    assert not fused.applies(source[:0], *parameters)
+    assert not fused.applies(source, *parameters[:2], parameters[2].to("meta"))
+    assert not fused.applies(source, parameters[0].double())
     with torch.autocast("cpu"):
-        assert not fused.applies(**ours)
+        assert not fused.applies(source, *parameters)
     with torch.backends.mkldnn.flags(enabled=False):
-        assert not fused.applies(**ours)
+        assert not fused.applies(source, *parameters)
+    assert fused.TwistStep.covers((1, 1), (2, 4), (1, 2), 1)
+    for arguments in (((2, 1), (1, 1), (1, 1), 1), ((1, 1), (1, 1), (1, 1), 2), ((1, 1), (3, 0), (1, 1), 1)):
+        assert not fused.TwistStep.covers(*arguments)
+    assert fused.IsoStep.covers(draw(1, 2, 3, 8, 6), 2, 1)
+    assert not fused.IsoStep.covers(draw(1, 2, 3, 8, 7), 2, 1) and not fused.IsoStep.covers(draw(1, 2, 4, 8, 8), 1, 2)
 
 
 def test_a_slope_of_any_strides_and_a_padding_beyond_the_adjoint():
@@ -150,3 +157,41 @@ def test_a_slope_of_any_strides_and_a_padding_beyond_the_adjoint():
         torch.testing.assert_close(a.grad, b.grad, rtol=1e-5, atol=1e-4)
     wide = conv_twist2d(*arguments, padding=4)
     torch.testing.assert_close(wide[..., 3:-3, 3:-3].shape, conv_twist2d(*arguments, padding=1).shape)
+
+
+@pytest.mark.parametrize("reduce", [1, 2])
+@pytest.mark.parametrize("block", [1, 400, 1 << 20])
+def test_the_isotropic_layer_agrees_with_the_plain_one(reduce, block, monkeypatch):
+    monkeypatch.setattr(blocks, "_BLOCK", block)
+    weight, bias = draw(2, 5, 3, 4), draw(4, 5)
+    for layout, coords, wanted in itertools.product((torch.contiguous_format, torch.channels_last),
+                                                    ("centered", "legacy"),
+                                                    [w for w in itertools.product((0, 1), repeat=3) if any(w)]):
+        source = draw(1, 3, 3, 6, 8).to(memory_format=layout)
+        step, results = fused.IsoStep(reduce, coords), []
+        for layer in (partial(apply_step, step), step.plain):
+            given = [t.clone().requires_grad_(bool(w)) for t, w in zip((source, weight, bias), wanted, strict=True)]
+            output = layer(*given)
+            slope = draw(5, *output.shape)
+            found = torch.autograd.grad(output, [t for t in given if t.requires_grad], slope)
+            results.append((output.detach(), *found))
+        for ours, expected in zip(*results, strict=True):
+            torch.testing.assert_close(ours, expected, rtol=1e-5, atol=5e-5)
+        assert results[0][0].is_contiguous(memory_format=layout)
+    odd = draw(6, 3, 3, 8, 12).transpose(2, 3)[..., ::2]  # strides that are neither layout's
+    torch.testing.assert_close(apply_step(step, odd, weight, None), step.plain(odd, weight, None), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("reduce", [1, 2])
+def test_derivatives_of_the_isotropic_layer(bias, reduce):
+    leaves = [draw(k, *shape, dtype=torch.float64).requires_grad_()
+              for k, shape in enumerate(((2, 3, 4, 2), (4, 3, 4), (4,)))][: 3 if bias else 2]
+
+    def layer(*given):
+        return apply_step(fused.IsoStep(reduce, "centered"), *given, *(() if bias else (None,)))
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        assert gradcheck(layer, leaves, fast_mode=True, check_forward_ad=True, check_batched_grad=True)
+        assert gradgradcheck(layer, leaves, fast_mode=True, check_fwd_over_rev=True, check_batched_grad=True)

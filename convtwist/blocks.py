@@ -1,0 +1,109 @@
+"""The fields of a layer and their transposes, a few images at a time, so that they stay in the processor's cache.
+
+Book: chapter 12.  Source: new here.
+
+Channels are innermost in memory (``channels_last``): a derivative is then oneDNN's depthwise convolution, and
+mixing fields a plain matrix product.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from convtwist.kernels import laplacian
+from convtwist.operators import OPERATORS, coordinate_grid, derivative_kernels
+
+__all__ = ["add_mixture", "field_blocks", "transposed_blocks"]
+
+_BLOCK = 1 << 19  # numbers in the buffer of fields: 2 MB, so that all that is made of it fits into the caches
+
+
+def field_blocks(source: Tensor, operators: str, size, padding, dilation, coords: str):
+    """Yield ``(images, bank)``: a slice of the batch and its fields, ``(images, height, width, fields x channels)``.
+
+    ``operators`` is one of ``convtwist.operators.BANKS`` and ``size`` that of the output.  The bank's memory is
+    used again for the next.
+    """
+    x, y = _coordinates(source, size, coords)
+    kernels = _depthwise(source, operators, dilation)
+    for images, bank, out in _blocks(source, operators, size):
+        u = source[images].contiguous(memory_format=torch.channels_last)
+        if operators == "iso":
+            out.pop(0).copy_(u)
+            out.pop(0).copy_(_stencil(u, _laplacian(u), padding, dilation))
+        derivatives = [_stencil(u, kernel, padding, dilation) for kernel in kernels]
+        if len(out) == 2:
+            dx, dy = derivatives
+            torch.mul(dx, x, out=out[0]).addcmul_(dy, y)
+            torch.mul(dx, y, out=out[1]).addcmul_(dy, x, value=-1)
+        else:
+            for k, field in enumerate(out):
+                torch.mul(derivatives[k // 2], (x, y)[k % 2], out=field)
+        yield images, bank
+
+
+def transposed_blocks(slope: Tensor, operators: str, size, padding, dilation, coords: str):
+    """Yield the same of the transposed fields: first the coordinates, then the derivatives, turned over.
+
+    ``size`` is that of the input, ``padding`` and ``dilation`` are those of the forward pass.
+    """
+    x, y = _coordinates(slope, slope.shape[-2:], coords)
+    kernels = _depthwise(slope, operators, dilation)
+    padding = [2 * d - p for d, p in zip(dilation, padding, strict=True)]
+    for images, bank, out in _blocks(slope, operators, size):
+        g = slope[images].contiguous(memory_format=torch.channels_last)
+        if operators == "iso":
+            out.pop(0).copy_(g)
+            out.pop(0).copy_(_stencil(g, _laplacian(g), padding, dilation))
+        products = torch.cat([g * x, g * y])
+        # An odd kernel turned over is its negative.
+        pairs = [_stencil(products, -kernel, padding, dilation).chunk(2) for kernel in kernels]
+        if len(out) == 2:
+            (dx_x, dx_y), (dy_x, dy_y) = pairs
+            torch.add(dx_x, dy_y, out=out[0])
+            torch.sub(dx_y, dy_x, out=out[1])
+        else:
+            for k, field in enumerate(out):
+                field.copy_(pairs[k // 2][k % 2])
+        yield images, bank
+
+
+def add_mixture(maps: Tensor, mixing: Tensor, bank: Tensor, keep: bool = True) -> None:
+    """Add a bank, mixed by ``(out, fields x channels)``, to maps of either layout, in place; or replace them."""
+    if maps.is_contiguous():
+        maps = maps.view(*maps.shape[:2], -1)
+        maps.baddbmm_(mixing.expand(len(maps), -1, -1), bank.flatten(1, 2).transpose(1, 2), beta=int(keep))
+    else:
+        maps.permute(0, 2, 3, 1).view(-1, len(mixing)).addmm_(bank.flatten(0, 2), mixing.t(), beta=int(keep))
+
+
+def _blocks(maps, operators, size):
+    """Yield a slice of the images, the buffer for their fields, and each field in it as ``channels_last`` maps."""
+    batch, channels = maps.shape[:2]
+    count = 4 if operators == "iso" else len(OPERATORS[operators])
+    length = max(1, min(batch, _BLOCK // (count * channels * size[0] * size[1])))
+    buffer = maps.new_empty(length, *size, count * channels)
+    for start in range(0, batch, length):
+        bank = buffer[: min(length, batch - start)]
+        yield slice(start, start + length), bank, list(bank.permute(0, 3, 1, 2).chunk(count, 1))
+
+
+def _coordinates(maps, size, coords):
+    """Return x and y for maps in ``channels_last``, repeated for each channel: rows of numbers, not one at a time."""
+    x, y = coordinate_grid(*size, coords=coords, dtype=maps.dtype, device=maps.device)
+    return (axis.expand(1, maps.shape[1], *axis.shape).contiguous(memory_format=torch.channels_last) for axis in (x, y))
+
+
+def _depthwise(maps, operators, dilation):
+    count = {"similarity": 2, "affine": 2, "first_order": 4, "iso": 2}[operators]
+    kernels = derivative_kernels(count, dilation, dtype=maps.dtype, device=maps.device)
+    return [kernel.expand(maps.shape[1], 1, 3, 3) for kernel in kernels]
+
+
+def _laplacian(maps):
+    kernel = laplacian("isotropic", dtype=maps.dtype, device=maps.device)
+    return kernel.expand(maps.shape[1], 1, 3, 3)
+
+
+def _stencil(maps, kernel, padding, dilation):
+    return F.conv2d(maps, kernel, None, 1, padding, dilation, len(kernel))

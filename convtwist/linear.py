@@ -1,0 +1,124 @@
+"""Layers that are linear in their input and in their parameters, with derivatives of every order and transforms.
+
+Book: chapter 12.  Source: new here.
+
+PyTorch asks an autograd function for its gradient, its change along a direction, and a rule for ``vmap``, and the
+same again for the gradient.  For a layer ``(source, *weights, bias)``, linear in its source and linear in all the
+rest together, all but the two quick passes follow from the plain layer.  A *step* therefore has three methods:
+
+- ``forward(source, *weights, bias)`` and ``gradient(slope, source, *weights, wanted=...)``, the quick passes; the
+  second returns the gradients of those arguments for which ``wanted`` holds ``True``;
+- ``plain(source, *weights, bias)``, the same layer in PyTorch's own operations.
+"""
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+__all__ = ["apply_step"]
+
+
+def apply_step(step, source: Tensor, *parameters: Tensor | None) -> Tensor:
+    """Compute ``step.forward``; the bias comes last and may be ``None``."""
+    return _Layer.apply(step, source, *parameters)
+
+
+class _Layer(Function):
+    """The layer."""
+
+    @staticmethod
+    def forward(step, *tensors):
+        return step.forward(*tensors)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.step, *tensors = inputs
+        ctx.save_for_backward(*tensors)
+        ctx.save_for_forward(*tensors)
+
+    @staticmethod
+    def backward(ctx, slope):
+        *tensors, _ = ctx.saved_tensors
+        wanted = ctx.needs_input_grad[1:]
+        # torch.autograd.grad(is_grads_batched=True) hands many slopes over as one, in a type that Function ignores.
+        batched = torch._C._functorch.is_legacy_batchedtensor(slope)
+        gradient = _batched_gradient if batched else _Gradient.apply
+        found = iter(gradient(ctx.step, wanted, slope, *tensors))
+        return None, *(next(found) if want else None for want in wanted)
+
+    @staticmethod
+    def jvp(ctx, _, d_source, *changes):
+        source, *weights, _ = ctx.saved_tensors
+        *d_weights, d_bias = changes
+        d_weights = [torch.zeros_like(w) if d is None else d for w, d in zip(weights, d_weights, strict=True)]
+        change = ctx.step.plain(source, *d_weights, d_bias)
+        return change if d_source is None else change + ctx.step.plain(d_source, *weights, None)
+
+    @staticmethod
+    def vmap(info, in_dims, step, *tensors):
+        return torch.func.vmap(step.plain, in_dims[1:])(*tensors), 0
+
+
+class _Gradient(Function):
+    """The gradients that are wanted of source, weights and bias; differentiable again."""
+
+    @staticmethod
+    def forward(step, wanted, slope, *tensors):
+        return tuple(step.gradient(slope, *tensors, wanted=wanted))
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.step, ctx.wanted, *tensors = inputs
+        ctx.save_for_backward(*tensors)
+        ctx.save_for_forward(*tensors)
+
+    @staticmethod
+    def backward(ctx, *slopes):
+        def gradient(*tensors):
+            return _plain_gradient(ctx.step, ctx.wanted, *tensors)
+
+        return None, None, *torch.func.vjp(gradient, *ctx.saved_tensors)[1](slopes)
+
+    @staticmethod
+    def jvp(ctx, _, __, *changes):
+        # Each gradient is linear in the slope, and all but the bias's in the others together.
+        slope, *others = ctx.saved_tensors
+        d_slope, *d_others = (torch.zeros_like(tensor) if change is None else change
+                              for change, tensor in zip(changes, ctx.saved_tensors, strict=True))
+        *rest, _ = ctx.wanted
+        first = _plain_gradient(ctx.step, ctx.wanted, d_slope, *others)
+        second = _plain_gradient(ctx.step, (*rest, False), slope, *d_others) if any(rest) else ()
+        return *(a + b for a, b in zip(first, second, strict=False)), *first[len(second) :]
+
+    @staticmethod
+    def vmap(info, in_dims, step, wanted, *tensors):
+        def gradient(*given):
+            return _plain_gradient(step, wanted, *given)
+
+        outputs = torch.func.vmap(gradient, in_dims[2:])(*tensors)
+        return outputs, (0,) * len(outputs)
+
+
+def _plain_gradient(step, wanted, slope, *tensors):
+    layer, chosen = _chosen(step, wanted, *tensors)
+    return torch.func.vjp(layer, *chosen)[1](slope)
+
+
+def _batched_gradient(step, wanted, slope, *tensors):
+    layer, chosen = _chosen(step, wanted, *tensors)
+    again = torch.is_grad_enabled()
+    if wanted[-1]:
+        chosen[-1].requires_grad_()
+    with torch.enable_grad():
+        return torch.autograd.grad(layer(*chosen), chosen, slope, create_graph=again)
+
+
+def _chosen(step, wanted, source, weight, *more):
+    """Return the plain layer as a function of the wanted tensors alone, and these; no gradient needs the bias."""
+    tensors = source, weight, *more, weight.new_zeros(len(weight))
+
+    def layer(*chosen):
+        chosen = iter(chosen)
+        return step.plain(*(next(chosen) if want else tensor for tensor, want in zip(tensors, wanted, strict=True)))
+
+    return layer, [tensor for tensor, want in zip(tensors, wanted, strict=True) if want]
