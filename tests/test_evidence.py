@@ -186,7 +186,7 @@ def test_a_finished_run_is_not_run_again(random_data, tmp_path, monkeypatch):
     monkeypatch.setattr(plan, "SEEDS", range(2))
     run.main([*options, "--stage", "main", "rest", "equal"])
     rows = run.read(tmp_path / "evidence.csv")
-    assert len(calls) == len(set(calls)) == 6 + 2 * 2 * 2 + 2  # equal time is for all but Conv2d
+    assert len(calls) == len(set(calls)) == 10 + 2 * 2 * 2 + 2  # equal time is for all but Conv2d
     assert {(row["train"], row["test"]) for row in rows if row["stage"] in ("main", "rest")} == {
         ("upright", "upright"), ("upright", "turned"), ("turned", "upright"), ("turned", "turned"),
         ("turned", "turned_2"), ("turned", "turned_4")}
@@ -266,7 +266,7 @@ def test_the_plan_is_the_one_written_down():
     rows += [{"stage": "main", "variant": name, "train": "turned", "steps": "312", "cpu_seconds": "9"}
              for name in plan.KEY]
     count = {stage: len(plan.planned(stage, rows)) for stage in plan.STAGES}
-    assert count == {"tune": 21, "main": 40, "rest": 30, "equal": 25, "tune_others": 15, "others": 50, "displaced": 30,
+    assert count == {"tune": 35, "main": 40, "rest": 30, "equal": 25, "tune_others": 25, "others": 50, "displaced": 30,
                      "full": 20}
     keys = [item.key for stage in plan.STAGES for item in plan.planned(stage, rows)]
     assert len(keys) == len(set(keys))
