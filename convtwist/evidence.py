@@ -11,7 +11,7 @@ from typing import NamedTuple
 from convtwist.arguments import choice, whole
 
 __all__ = ["EXPERIMENTS", "Interval", "Verdict", "accuracies", "costs", "difference", "gain_lost", "mean_interval",
-           "rates", "student", "summary", "verdicts"]
+           "rates", "student", "summary", "twist_sizes", "verdicts"]
 
 EXPERIMENTS = {"small": ("main", "rest", "others"), "equal time": ("equal",), "displaced": ("displaced",),
                "full": ("full",)}
@@ -202,3 +202,22 @@ def rates(rows: list[dict]) -> dict[str, dict]:
         found[variant] = {"tried": dict(sorted(tried.items())), "best": best,
                           "edge": best in (min(tried), max(tried))}
     return found
+
+
+def twist_sizes(rows: list[dict], experiment: str = "small") -> list[dict]:
+    """Return how large the learned twists are, from ``convtwist.results.rows("evidence_twists")``.
+
+    For every variant, training, layer and moment (``"start"`` or ``"end"``): the root mean square of the 3x3
+    ``kernel``, of ``zoom`` and of ``rotation``, averaged over the seeds; the twist in the unit of
+    ``ConvTwist2d.twist``, per half of the map's longer side and per pixel of slope.
+    """
+    stages = EXPERIMENTS[choice(experiment, "experiment", EXPERIMENTS)]
+    cases = {}
+    for row in rows:
+        if row["stage"] in stages:
+            case = tuple(row[key] for key in ("variant", "train", "layer", "moment"))
+            cases.setdefault(case, {})[row["seed"]] = row  # a run begun twice wrote the same twice
+    return [{"variant": variant, "train": train, "layer": layer, "moment": moment, "seeds": len(found)}
+            | {part: statistics.mean(math.sqrt(row[part]) for row in found.values())
+               for part in ("kernel", "zoom", "rotation")}
+            for (variant, train, layer, moment), found in cases.items()]

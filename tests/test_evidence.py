@@ -343,3 +343,11 @@ def test_the_best_rate_and_whether_it_is_an_edge():
             for row in rows_of("conv", [score], stage="tune", rate=rate)]
     assert evidence.rates(rows) == {"conv": {"tried": {0.003: 60, 0.01: 70, 0.03: 65}, "best": 0.01, "edge": False}}
     assert evidence.rates(rows[1:])["conv"]["edge"]
+
+
+def test_the_sizes_of_twists_are_root_mean_squares_averaged_over_seeds():
+    rows = [{"stage": "main", "variant": "twist", "train": "turned", "layer": 1, "moment": "end", "seed": seed,
+             "kernel": 1.0, "zoom": zoom, "rotation": 0.25} for seed, zoom in ((0, 4.0), (1, 16.0), (1, 16.0))]
+    assert evidence.twist_sizes(rows) == [{"variant": "twist", "train": "turned", "layer": 1, "moment": "end",
+                                           "seeds": 2, "kernel": 1, "zoom": 3, "rotation": 0.5}]
+    assert evidence.twist_sizes(rows, "full") == []
