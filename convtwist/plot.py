@@ -14,6 +14,8 @@ from matplotlib import colormaps
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from convtwist.evidence import mean_interval
+
 __all__ = ["Picture", "arrows", "before_after", "curves", "feature_maps", "intervals", "kernels", "numbers", "panels",
            "photo", "runs"]
 
@@ -215,11 +217,17 @@ def curves(lines: dict, *, alt: str, x: str, y: str, log: str = "") -> Picture:
     return Picture(figure, alt)
 
 
-def runs(groups: dict, *, alt: str, x: str) -> Picture:
-    """Draw every single run as a dot and the mean of each group as a bar, one named group below the other."""
+def runs(groups: dict, *, alt: str, x: str, level: float | None = None) -> Picture:
+    """Draw every single run as a dot and the mean of each group as a bar, one named group below the other.
+
+    With ``level``, such as 0.95, a line shows Student's interval of that level for the mean of two runs or more.
+    """
     figure = _figure(alt, WIDTH * 0.9, 0.8 + 0.34 * len(groups))
     axis = figure.subplots()
     for place, values in enumerate(groups.values()):
+        if level is not None and len(values) > 1:
+            _, low, high, _ = mean_interval(list(values), level)
+            axis.plot([low, high], [place, place], color="black", linewidth=1)
         axis.plot(list(values), [place] * len(values), "o", color="tab:blue", alpha=0.55, markersize=6)
         axis.plot([np.mean(values)], [place], "|", color="black", markersize=16, markeredgewidth=2)
     _named(axis, groups, x)

@@ -1,8 +1,8 @@
 """The measurements that came with this release, as the benchmarks wrote them.
 
 Book: chapters 11 and 12.  Source: ``benchmarks/layer.py`` and ``benchmarks/groups.py``, which write JSON, and
-``benchmarks/evidence/run.py``, which writes CSV; their files lie in ``benchmarks/results/`` and are shipped inside
-the wheel.
+``benchmarks/evidence/run.py``, which writes CSV; the forum thread and a leaderboard for ``imagewoof*.csv``.  The files
+lie in ``benchmarks/results/`` and are shipped inside the wheel.
 """
 
 import csv
@@ -25,6 +25,8 @@ def rows(name: str) -> list[dict]:
     """Return the rows of a table of runs: ``"evidence"``, or ``"evidence_twists"`` for the sizes of learned twists.
 
     Numbers are numbers, the rest is text; the columns are listed in ``benchmarks/evidence/README.md``.
+    ``"imagewoof"`` and ``"imagewoof_epochs"`` are what the forum thread and the leaderboard reported; an empty cell
+    is what they didn't say.
 
     Raises:
         ValueError: there is no table of that name.

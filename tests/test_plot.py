@@ -116,6 +116,9 @@ def test_runs_are_drawn_one_by_one_and_intervals_from_end_to_end():
     assert [label.get_text() for label in axis.get_yticklabels()] == ["conv", "twist"]
     drawn = [(list(line.get_xdata()), list(line.get_ydata())) for line in axis.lines]
     assert drawn == [([70, 72], [0, 0]), ([71], [0]), ([77], [1]), ([77], [1])]
+    runs = {"conv": [1.0, 2.0, 3.0], "twist": [77]}
+    axis, = plot.runs(runs, x="accuracy", alt="three runs with their interval", level=0.95).figure.axes
+    assert len(axis.lines) == 5 and list(axis.lines[0].get_xdata()) == pytest.approx([-0.484, 4.484], abs=1e-3)
     axis, = plot.intervals({"twist": (7, 6, 8)}, x="points", alt="one interval only").figure.axes
     assert list(axis.lines[1].get_xdata()) == [6, 8] and list(axis.lines[2].get_xdata()) == [7]
     assert axis.get_xlim()[0] <= 0  # zero is seen

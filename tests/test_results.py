@@ -28,5 +28,23 @@ def test_tables_of_runs_hold_numbers():
     rows = results.rows("evidence")
     assert rows and all(row["correct"] / row["test_images"] == pytest.approx(row["accuracy"]) for row in rows)
     assert all(isinstance(row["variant"], str) and row["cpu_seconds"] > 0 for row in rows)
-    with pytest.raises(ValueError, match="evidence, evidence_twists; got 'speed'"):
+    with pytest.raises(ValueError, match="evidence, evidence_twists, imagewoof, imagewoof_epochs; got 'speed'"):
         results.rows("speed")
+
+
+def test_the_threads_log_counts_whole_pictures():
+    """Every share in it is a whole number of Imagewoof's 3,929 validation pictures: nothing was mistyped."""
+    rows = results.rows("imagewoof_epochs")
+    assert [row["epoch"] for row in rows] == [*range(80), *range(75, 80)]
+    counts = [row[key] * 3929 for row in rows for key in ("accuracy", "top5")]
+    assert all(abs(count - round(count)) < 0.003 for count in counts)
+
+
+def test_every_accuracy_on_imagewoof_has_its_source():
+    rows = results.rows("imagewoof")
+    assert all(row["source"].startswith(("forum thread (", "leaderboard (")) for row in rows)
+    assert all(70 < row["accuracy"] < 95 for row in rows)
+    last = {row["mixup"]: round(100 * row["accuracy"], 2) for row in results.rows("imagewoof_epochs")
+            if row["epoch"] == 79}
+    posted = {row["mixup"]: row["accuracy"] for row in rows if row["layer"] == "ConvTwist" and row["epochs"] == 80}
+    assert last == posted == {0.5: 88.19, 0.2: 87.99}
