@@ -13,7 +13,7 @@ from torch import Tensor
 from convtwist.kernels import laplacian
 from convtwist.operators import OPERATORS, coordinate_grid, derivative_kernels
 
-__all__ = ["add_mixture", "field_blocks", "transposed_blocks"]
+__all__ = ["add_mixture", "block_slices", "field_blocks", "transposed_blocks"]
 
 _BLOCK = 1 << 19  # numbers in the buffer of fields: 2 MB, so that all that is made of it fits into the caches
 
@@ -77,15 +77,27 @@ def add_mixture(maps: Tensor, mixing: Tensor, bank: Tensor, keep: bool = True) -
         maps.permute(0, 2, 3, 1).view(-1, len(mixing)).addmm_(bank.flatten(0, 2), mixing.t(), beta=int(keep))
 
 
+def block_slices(maps: Tensor, operators: str, size):
+    """Yield the slices of the batch whose fields, on maps of this ``size``, fit into the cache."""
+    batch, channels = maps.shape[:2]
+    length = max(1, min(batch, _BLOCK // (_count(operators) * channels * size[0] * size[1])))
+    for start in range(0, batch, length):
+        yield slice(start, min(start + length, batch))
+
+
 def _blocks(maps, operators, size):
     """Yield a slice of the images, the buffer for their fields, and each field in it as ``channels_last`` maps."""
-    batch, channels = maps.shape[:2]
-    count = 4 if operators == "iso" else len(OPERATORS[operators])
-    length = max(1, min(batch, _BLOCK // (count * channels * size[0] * size[1])))
-    buffer = maps.new_empty(length, *size, count * channels)
-    for start in range(0, batch, length):
-        bank = buffer[: min(length, batch - start)]
-        yield slice(start, start + length), bank, list(bank.permute(0, 3, 1, 2).chunk(count, 1))
+    buffer = None
+    for images in block_slices(maps, operators, size):
+        length = images.stop - images.start
+        if buffer is None:
+            buffer = maps.new_empty(length, *size, _count(operators) * maps.shape[1])
+        bank = buffer[:length]
+        yield images, bank, list(bank.permute(0, 3, 1, 2).chunk(_count(operators), 1))
+
+
+def _count(operators):
+    return 4 if operators == "iso" else len(OPERATORS[operators])
 
 
 def _coordinates(maps, size, coords):

@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from convtwist import compiled
 from convtwist.arguments import (
     agreement,
     choice,
@@ -147,8 +148,11 @@ def iso_twist2d(input: Tensor, weight: Tensor, bias: Tensor | None = None, *, gr
     maps_fit(input, (1, 1), (1, 1), "zeros")
     if input.dim() == 3:
         return iso_twist2d(input[None], weight, bias, groups=groups, reduce=reduce, coords=coords)[0]
-    if IsoStep.covers(input, reduce, groups) and applies(input, weight, bias):
-        return apply_step(IsoStep(reduce, coords), input, weight, bias)
+    if IsoStep.covers(input, reduce, groups):
+        if applies(input, weight, bias):
+            return apply_step(IsoStep(reduce, coords), input, weight, bias)
+        if compiled.applies(input, weight, bias):
+            return compiled.iso(input, weight, bias, reduce, coords)
     return mixed(isotropic_fields(input, reduce=reduce, coords=coords), weight.movedim(2, 0), bias, groups)
 
 
@@ -156,8 +160,11 @@ def _layer(source, weight, twist, bias, stride, padding, dilation, groups, paddi
     if padding_mode != "zeros" and padding != (0, 0):
         down, right = padding
         source, padding = F.pad(source, (right, right, down, down), mode=padding_mode), (0, 0)
-    if TwistStep.covers(stride, padding, dilation, groups) and applies(source, weight, twist, bias):
-        return apply_step(TwistStep(padding, dilation, coords), source, weight, twist, bias)
+    if TwistStep.covers(stride, padding, dilation, groups):
+        if applies(source, weight, twist, bias):
+            return apply_step(TwistStep(padding, dilation, coords), source, weight, twist, bias)
+        if compiled.applies(source, weight, twist, bias):
+            return compiled.twist(source, weight, twist, bias, padding, dilation, coords)
     return plain(source, weight, twist, bias, stride, padding, dilation, groups, coords)
 
 

@@ -21,11 +21,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from convtwist.blocks import add_mixture, field_blocks, transposed_blocks
+from convtwist import blocks as eager
+from convtwist.blocks import add_mixture
 from convtwist.operators import OPERATORS, fields, isotropic_fields
 
-__all__ = ["IsoStep", "TwistStep", "applies", "mixed", "plain"]
+__all__ = ["IsoStep", "TwistStep", "applies", "mixed", "plain", "suits"]
 
+_ONEDNN = torch.backends.mkldnn.is_available()
 _BANKS = {len(bank): name for name, bank in OPERATORS.items()}
 
 
@@ -45,13 +47,16 @@ def mixed(bank: Tensor, weights: Tensor, bias: Tensor | None, groups: int) -> Te
 
 
 def applies(source: Tensor, *parameters: Tensor | None) -> bool:
-    """Say whether these tensors gain by a step: oneDNN, without which stencils are slow, wants ``float32`` on a CPU."""
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():
-        return False
+    """Say whether code runs eagerly, on tensors that gain by a step."""
+    return not torch.compiler.is_compiling() and not torch.jit.is_tracing() and suits(source, *parameters)
+
+
+def suits(source: Tensor, *parameters: Tensor | None) -> bool:
+    """Say whether a step is made for these tensors: oneDNN wants ``float32`` on a CPU."""
     return (
         all(type(t) in (Tensor, torch.nn.Parameter) and t.dtype == torch.float32 and t.device.type == "cpu"
             for t in (source, *parameters) if t is not None)
-        and torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled
+        and _ONEDNN and torch.backends.mkldnn.enabled
         and not torch.is_autocast_enabled("cpu") and source.numel() > 0
     )
 
@@ -73,21 +78,26 @@ class TwistStep:
         """Compute the layer in PyTorch's own operations."""
         return plain(source, weight, twist, bias, (1, 1), self.padding, self.dilation, 1, self.coords)
 
-    def forward(self, source, weight, twist, bias):
+    def size(self, height, width):
+        """Return the output's height and width."""
+        return tuple(side + 2 * p - 2 * d for side, p, d in zip((height, width), self.padding, self.dilation,
+                                                                strict=True))
+
+    def forward(self, source, weight, twist, bias, blocks=eager):
         """Compute the layer."""
         output = F.conv2d(source, weight, bias, 1, self.padding, self.dilation)
         mixing = twist.transpose(0, 1).flatten(1)
-        for images, bank in field_blocks(source, _BANKS[len(twist)], output.shape[-2:], **vars(self)):
+        for images, bank in blocks.field_blocks(source, _BANKS[len(twist)], output.shape[-2:], **vars(self)):
             add_mixture(output[images], mixing, bank)
         return output
 
-    def gradient(self, slope, source, weight, twist, *, wanted):
+    def gradient(self, slope, source, weight, twist, *, wanted, blocks=eager):
         """Return the wanted gradients."""
         d_source, d_weight, d_bias = torch.ops.aten.convolution_backward(
             slope, source, weight, [len(weight)], [1, 1], self.padding, self.dilation, False, [0, 0], 1,
             [wanted[0], wanted[1], wanted[3]])
-        d_twist = _mixtures(slope, source, twist, d_source if wanted[0] else None, wanted[2], _BANKS[len(twist)],
-                            **vars(self))
+        d_twist = _mixtures(blocks, slope, source, twist, d_source if wanted[0] else None, wanted[2],
+                            _BANKS[len(twist)], **vars(self))
         return _only(wanted, d_source, d_weight, d_twist, d_bias)
 
 
@@ -107,37 +117,40 @@ class IsoStep:
         """Compute the layer in PyTorch's own operations."""
         return mixed(isotropic_fields(source, reduce=self.reduce, coords=self.coords), weight.movedim(2, 0), bias, 1)
 
-    def forward(self, source, weight, bias):
+    def size(self, height, width):
+        """Return the output's height and width."""
+        return height // self.reduce, width // self.reduce
+
+    def forward(self, source, weight, bias, blocks=eager):
         """Compute the layer."""
-        height, width = source.shape[-2:]
-        output = _empty(source, len(weight), height // self.reduce, width // self.reduce)
+        output = _empty(source, len(weight), *self.size(*source.shape[-2:]))
         if bias is not None:
             output.copy_(bias.view(-1, 1, 1))
         mixing = weight.transpose(1, 2).flatten(1)
-        for images, bank in field_blocks(source, "iso", (height, width), (1, 1), (1, 1), self.coords):
+        for images, bank in blocks.field_blocks(source, "iso", source.shape[-2:], (1, 1), (1, 1), self.coords):
             if self.reduce > 1:
                 bank = F.avg_pool2d(bank.permute(0, 3, 1, 2), self.reduce).permute(0, 2, 3, 1)
             add_mixture(output[images], mixing, bank, keep=bias is not None)
         return output
 
-    def gradient(self, slope, source, weight, *, wanted):
+    def gradient(self, slope, source, weight, *, wanted, blocks=eager):
         """Return the wanted gradients."""
         d_bias = slope.sum((0, 2, 3)) if wanted[2] else None
         if self.reduce > 1:  # the transpose of averaging
             slope = F.interpolate(slope, scale_factor=self.reduce) / self.reduce**2
         d_source = _empty(source, *source.shape[1:]) if wanted[0] else None
-        d_weight = _mixtures(slope, source, weight.movedim(2, 0), d_source, wanted[1], "iso", (1, 1), (1, 1),
+        d_weight = _mixtures(blocks, slope, source, weight.movedim(2, 0), d_source, wanted[1], "iso", (1, 1), (1, 1),
                              self.coords, keep=False)
         return _only(wanted, d_source, d_weight.movedim(0, 2).contiguous(), d_bias)
 
 
-def _mixtures(slope, source, weights, d_source, wanted, operators, padding, dilation, coords, keep=True):
+def _mixtures(blocks, slope, source, weights, d_source, wanted, operators, padding, dilation, coords, keep=True):
     """Mix the transposed fields of ``slope`` into ``d_source``; return the gradient of ``weights``."""
     d_weights = torch.zeros_like(weights, memory_format=torch.contiguous_format)
     if d_source is None and not wanted:
         return d_weights
     mixing = weights.flatten(0, 1).t()
-    for images, bank in transposed_blocks(slope, operators, source.shape[-2:], padding, dilation, coords):
+    for images, bank in blocks.transposed_blocks(slope, operators, source.shape[-2:], padding, dilation, coords):
         if d_source is not None:
             add_mixture(d_source[images], mixing, bank, keep)
         if wanted:

@@ -88,7 +88,7 @@ def gradient(input: Tensor, *, padding_mode: str = "zeros") -> tuple[Tensor, Ten
         raise ValueError(f"input must end in (height, width), got shape {tuple(input.shape)}")
     choice(padding_mode, "padding_mode", _PAD_MODES)
     maps = input.reshape(1, prod(input.shape[:-2]), *input.shape[-2:])
-    taps = _Taps(maps, (1, 1), (1, 1), (1, 1), padding_mode)
+    taps = Taps(maps, (1, 1), (1, 1), (1, 1), padding_mode)
     return taps.dx().view(input.shape), taps.dy().view(input.shape)
 
 
@@ -119,7 +119,7 @@ def fields(input: Tensor, operators: str = "similarity", *, stride=1, padding=1,
         raise ValueError(f"input must be (batch, channels, height, width), got shape {tuple(input.shape)}")
     stride, dilation = pair(stride, "stride"), pair(dilation, "dilation")
     padding = spatial_padding(padding, stride, dilation)
-    taps = _Taps(input, stride, padding, dilation, padding_mode)
+    taps = Taps(input, stride, padding, dilation, padding_mode)
     height, width = taps.size
     if height < 1 or width < 1:
         raise ValueError(f"a 3x3 kernel with dilation={dilation} does not fit into input {tuple(input.shape)} with "
@@ -128,7 +128,7 @@ def fields(input: Tensor, operators: str = "similarity", *, stride=1, padding=1,
     if working.is_complex:
         working = working.to_real()
     x, y = coordinate_grid(height, width, coords=coords, dtype=working, device=input.device)
-    return torch.stack([field.to(input.dtype) for field in _bank(taps, x, y, operators)], 1)
+    return torch.stack([field.to(input.dtype) for field in each_field(taps, x, y, operators)], 1)
 
 
 def isotropic_fields(input: Tensor, *, reduce: int = 1, coords: str = "centered") -> Tensor:
@@ -189,7 +189,7 @@ def derivative_kernels(count: int, dilation=1, *, dtype=None, device=None) -> Te
     return torch.stack(kernels[:count])
 
 
-def _bank(taps, x, y, operators):
+def each_field(taps, x, y, operators):
     """Yield the fields one by one, in the order of OPERATORS."""
     dx, dy = taps.dx(), taps.dy()
     if operators in ("similarity", "iso"):
@@ -207,7 +207,7 @@ def _bank(taps, x, y, operators):
         yield y * derivative
 
 
-class _Taps:
+class Taps:
     """The nine taps of a 3x3 kernel as slices of the padded input; sums along one axis first, then the other."""
 
     def __init__(self, input, stride, padding, dilation, padding_mode):

@@ -1,0 +1,91 @@
+"""Both layers under ``torch.compile`` on a CPU: one operator each, which the compiler schedules but doesn't look into.
+
+Book: chapter 12.  Source: new here.
+
+Left to itself, the compiler writes the whole bank of fields to memory and reads it back to mix it.  These operators
+go block by block, as training without a compiler does (``convtwist.fused``), and only their stencils are compiled
+(``convtwist.stencils``).  Maps are in ``channels_last``, in which oneDNN convolves fastest.
+"""
+
+import torch
+from torch import Tensor
+
+from convtwist import stencils
+from convtwist.fused import IsoStep, TwistStep, suits
+
+__all__ = ["applies", "iso", "twist"]
+
+_is_exporting = getattr(torch.compiler, "is_exporting", lambda: True)  # not known before torch 2.7: then never
+
+
+def applies(source: Tensor, *parameters: Tensor | None) -> bool:
+    """Say whether code is being compiled in which the operators can stand.
+
+    An exported program is to consist of PyTorch's own operators, and transforms see through no others.
+    """
+    return (torch.compiler.is_compiling() and not _is_exporting()
+            and not torch._C._are_functorch_transforms_active() and suits(source, *parameters))
+
+
+def twist(source: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | None, padding, dilation, coords: str) -> Tensor:
+    """Compute ``ConvTwist2d`` with stride 1 and without groups."""
+    return torch.ops.convtwist.twist(_last(source), weight, twist, bias, padding, dilation, coords)
+
+
+def iso(source: Tensor, weight: Tensor, bias: Tensor | None, reduce: int, coords: str) -> Tensor:
+    """Compute ``IsoTwist2d`` without groups."""
+    return torch.ops.convtwist.iso(_last(source), weight, bias, reduce, coords)
+
+
+def _last(maps):
+    return maps.contiguous(memory_format=torch.channels_last)
+
+
+def _register(name, make_step, weights, options):
+    """Register ``convtwist::name`` and its gradient: code, shapes and derivatives."""
+    inputs = ", ".join(f"Tensor {tensor}" for tensor in ("source", *weights))
+    count = 1 + len(weights)
+    define = {"mutates_args": (), "tags": (torch.Tag.flexible_layout,)}
+
+    @torch.library.custom_op(f"convtwist::{name}", schema=f"({inputs}, Tensor? bias, {options}) -> Tensor", **define)
+    def layer(source, *rest):
+        return _last(make_step(*rest[count:]).forward(_last(source), *rest[:count], blocks=stencils))
+
+    @layer.register_fake
+    def _(source, weight, *rest):
+        height, width = make_step(*rest[count - 1 :]).size(*source.shape[2:])
+        return source.new_empty(source.shape[0], height, width, weight.shape[0]).permute(0, 3, 1, 2)
+
+    @torch.library.custom_op(f"convtwist::{name}_gradient", **define, schema=(
+        f"(Tensor slope, {inputs}, {options}, bool[] wanted) -> ({', '.join(['Tensor'] * (count + 1))})"))
+    def gradient(slope, source, *rest):
+        *rest, wanted = rest
+        step = make_step(*rest[count - 1 :])
+        found = iter(step.gradient(_last(slope), _last(source), *rest[: count - 1], wanted=wanted, blocks=stencils))
+        found = [next(found) if want else slope.new_empty(0) for want in wanted]
+        return _last(found[0]) if wanted[0] else found[0], *(tensor.contiguous() for tensor in found[1:])
+
+    @gradient.register_fake
+    def _(slope, source, *rest):
+        shapes = [tensor.shape for tensor in rest[: count - 1]] + [(slope.shape[1],)]
+        batch, channels, height, width = source.shape
+        first = slope.new_empty(batch, height, width, channels).permute(0, 3, 1, 2)
+        found = first, *(slope.new_empty(shape) for shape in shapes)
+        return tuple(tensor if want else slope.new_empty(0) for tensor, want in zip(found, rest[-1], strict=True))
+
+    def keep(ctx, inputs, output):
+        ctx.save_for_backward(*inputs[:count])
+        ctx.options = inputs[count + 1 :]
+
+    def backward(ctx, slope):
+        wanted = ctx.needs_input_grad[: count + 1]
+        found = gradient(_last(slope), *ctx.saved_tensors, *ctx.options, list(wanted))
+        found = (tensor if want else None for tensor, want in zip(found, wanted, strict=True))
+        return *found, *(None for _ in ctx.options)
+
+    layer.register_autograd(backward, setup_context=keep)
+
+
+_register("twist", lambda padding, dilation, coords: TwistStep(tuple(padding), tuple(dilation), coords),
+          ("weight", "twist"), "int[] padding, int[] dilation, str coords")
+_register("iso", IsoStep, ("weight",), "int reduce, str coords")

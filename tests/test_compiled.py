@@ -1,0 +1,143 @@
+"""The operators that stand for the layers in compiled code: values, gradients, transforms, and where they are used."""
+
+import itertools
+
+import pytest
+import torch
+
+from convtwist import ConvTwist2d, IsoTwist2d, blocks, compiled, fused, stencils
+from convtwist.functional import conv_twist2d, iso_twist2d
+
+torch.set_num_threads(1)
+
+FIELDS = {"similarity": 2, "affine": 4, "first_order": 8}
+
+
+def draw(seed, *shape, dtype=torch.float32):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+@pytest.fixture
+def uncompiled(monkeypatch):
+    """Leave the stencils as they are written: what they compute doesn't depend on the compiler."""
+    monkeypatch.setattr(stencils, "_compiled", dict(stencils._PLAIN))
+
+
+def twist_case(operators, channels=3, size=(6, 8), bias=True):
+    tensors = [draw(1, 3, channels, *size), draw(2, 4, channels, 3, 3), draw(3, FIELDS[operators], 4, channels)]
+    return [*tensors, draw(4, 4) if bias else None]
+
+
+def iso_case(channels=3, bias=True):
+    return [draw(1, 3, channels, 6, 8), draw(2, 4, channels, 4), draw(4, 4) if bias else None]
+
+
+def both(operator, plain, tensors):
+    for layer in (operator, plain):
+        leaves = [None if t is None else t.clone().requires_grad_() for t in tensors]
+        output = layer(*leaves)
+        found = torch.autograd.grad(output, [t for t in leaves if t is not None], draw(5, *output.shape))
+        yield output.detach(), *found
+
+
+@pytest.mark.parametrize("operators", FIELDS)
+@pytest.mark.parametrize("block", [1, 400, 1 << 20])
+def test_the_twist_agrees_with_the_plain_layer(operators, block, uncompiled, monkeypatch):
+    monkeypatch.setattr(blocks, "_BLOCK", block)
+    for padding, dilation, coords, bias, channels in itertools.product(
+            ((1, 1), (0, 2)), ((1, 1), (2, 1)), ("centered", "legacy"), (True, False), (1, 3)):
+        step = fused.TwistStep(padding, dilation, coords)
+        results = both(lambda *t, step=step: torch.ops.convtwist.twist(*t, *vars(step).values()), step.plain,
+                       twist_case(operators, channels, bias=bias))
+        for ours, expected in zip(*results, strict=True):
+            torch.testing.assert_close(ours, expected, rtol=1e-5, atol=5e-5)
+
+
+@pytest.mark.parametrize("reduce", [1, 2])
+def test_the_isotropic_layer_agrees_with_the_plain_one(reduce, uncompiled):
+    for coords, bias, channels in itertools.product(("centered", "legacy"), (True, False), (1, 3)):
+        step = fused.IsoStep(reduce, coords)
+        results = both(lambda *t, step=step: torch.ops.convtwist.iso(*t, *vars(step).values()), step.plain,
+                       iso_case(channels, bias))
+        for ours, expected in zip(*results, strict=True):
+            torch.testing.assert_close(ours, expected, rtol=1e-5, atol=5e-5)
+
+
+def test_pytorch_finds_the_operators_sound(uncompiled):
+    """Schema, shapes and strides foretold, gradients registered, traced as they run (``torch.library.opcheck``)."""
+    ours = torch.ops.convtwist
+    for operator, tensors, options in ((ours.twist, twist_case("similarity"), ([1, 0], [1, 1], "centered")),
+                                       (ours.iso, iso_case(), (2, "centered"))):
+        leaves = [t.requires_grad_() for t in tensors]
+        found = torch.library.opcheck(operator, (*leaves, *options))
+        assert set(found.values()) == {"SUCCESS"}
+
+
+@pytest.mark.parametrize("name", ["twist", "iso"])
+def test_transforms_in_compiled_code(name, uncompiled):
+    """``vmap``, ``grad`` and ``jvp`` of a layer give what they give without a compiler."""
+    if name == "twist":
+        (u, *parameters), layer = twist_case("similarity"), lambda *t: conv_twist2d(*t, padding=1)
+    else:
+        (u, *parameters), layer = iso_case(), iso_twist2d
+    transforms = {
+        "vmap": lambda u: torch.vmap(layer, (0, *(None for _ in parameters)))(torch.stack([u, 2 * u]), *parameters),
+        "gradients of each": lambda u: torch.vmap(torch.func.grad(
+            lambda v, *more: layer(v[None], *more).pow(2).sum(), argnums=1), (0, *(None for _ in parameters)))(
+                u, *parameters),
+        "grad": torch.func.grad(lambda u: layer(u, *parameters).pow(2).sum()),
+        "jvp": lambda u: torch.func.jvp(lambda u: layer(u, *parameters), (u,), (2 * u,))[1],
+    }
+    for transform in transforms.values():
+        torch._dynamo.reset()
+        ours = torch.compile(transform, fullgraph=True, backend="aot_eager")(u)
+        torch.testing.assert_close(ours, transform(u), rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("make", [ConvTwist2d, IsoTwist2d])
+def test_where_the_operators_stand(make, uncompiled):
+    """In compiled code for a CPU in ``float32``; not where a program is exported, nor under autocast."""
+    layer, graphs = make(3, 4), []
+
+    def keep(graph, inputs):
+        graphs.append(str(graph.graph))
+        return graph.forward
+
+    u = draw(1, 2, 3, 6, 6)
+    torch._dynamo.reset()
+    torch.compile(layer, fullgraph=True, backend=keep)(u)
+    torch._dynamo.reset()
+    with torch.autocast("cpu"):
+        torch.compile(layer, fullgraph=True, backend=keep)(u)
+    exported = str(torch.export.export(layer, (u,)).graph)
+    assert ["convtwist" in graph for graph in (*graphs, exported)] == [True, False, False]
+
+
+def test_without_a_working_compiler(monkeypatch):
+    """The stencils run uncompiled, with the same result; a fault in the arguments still shows."""
+    calls = []
+
+    def broken(function, **options):
+        def fail(*arguments):
+            calls.append(function.__name__)
+            raise RuntimeError("no compiler")
+        return fail
+
+    monkeypatch.setattr(stencils, "_compiled", {})
+    monkeypatch.setattr(torch, "compile", broken)
+    tensors = twist_case("affine")
+    step = fused.TwistStep((1, 1), (1, 1), "centered")
+    for _ in range(2):
+        ours, expected = both(lambda *t: torch.ops.convtwist.twist(*t, *vars(step).values()), step.plain, tensors)
+        for a, b in zip(ours, expected, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-5, atol=5e-5)
+    assert calls == ["_fields", "_transposed"], "tried once"
+    with pytest.raises(RuntimeError):
+        torch.ops.convtwist.twist(tensors[0][:, :2], *tensors[1:], [1, 1], [1, 1], "centered")
+
+
+def test_other_cases_are_left_to_the_compiler():
+    u, *parameters = twist_case("similarity")
+    assert not compiled.applies(u, *parameters), "nothing is being compiled"
+    assert fused.suits(u, *parameters) and not fused.suits(u.double(), *parameters)
+    assert not fused.suits(u, parameters[0].to("meta"))
