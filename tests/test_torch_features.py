@@ -295,7 +295,7 @@ import os, sys, torch
 import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
-from convtwist import ConvTwist2d, IsoTwist2d, stencils
+from convtwist import ConvTwist2d, IsoTwist2d
 
 torch.set_num_threads(1)
 rank, store = int(sys.argv[1]), sys.argv[2]
