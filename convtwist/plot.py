@@ -228,7 +228,8 @@ def runs(groups: dict, *, alt: str, x: str, level: float | None = None) -> Pictu
         if level is not None and len(values) > 1:
             _, low, high, _ = mean_interval(list(values), level)
             axis.plot([low, high], [place, place], color="black", linewidth=1)
-        axis.plot(list(values), [place] * len(values), "o", color="tab:blue", alpha=0.55, markersize=6)
+        values = list(values)
+        axis.plot(values, [place] * len(values), "o", color="tab:blue", alpha=0.55, markersize=6)
         axis.plot([np.mean(values)], [place], "|", color="black", markersize=16, markeredgewidth=2)
     _named(axis, groups, x)
     return Picture(figure, alt)
