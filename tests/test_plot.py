@@ -112,7 +112,8 @@ def test_arrows_point_where_the_picture_moves():
 
 
 def test_runs_are_drawn_one_by_one_and_intervals_from_end_to_end():
-    axis, = plot.runs({"conv": {0: 70, 1: 72}.values(), "twist": [77]}, x="accuracy", alt="three single runs").figure.axes
+    named = {"conv": {0: 70, 1: 72}.values(), "twist": [77]}
+    axis, = plot.runs(named, x="accuracy", alt="three single runs").figure.axes
     assert [label.get_text() for label in axis.get_yticklabels()] == ["conv", "twist"]
     drawn = [(list(line.get_xdata()), list(line.get_ydata())) for line in axis.lines]
     assert drawn == [([70, 72], [0, 0]), ([71], [0]), ([77], [1]), ([77], [1])]
