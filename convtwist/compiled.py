@@ -27,9 +27,10 @@ def applies(source: Tensor, *parameters: Tensor | None) -> bool:
             and not torch._C._are_functorch_transforms_active() and suits(source, *parameters))
 
 
-def twist(source: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | None, padding, dilation, coords: str) -> Tensor:
-    """Compute ``ConvTwist2d`` with stride 1 and without groups."""
-    return torch.ops.convtwist.twist(_last(source), weight, twist, bias, padding, dilation, coords)
+def twist(source: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | None, padding, dilation, coords: str,
+          groups: int) -> Tensor:
+    """Compute ``ConvTwist2d`` with stride 1."""
+    return torch.ops.convtwist.twist(_last(source), weight, twist, bias, padding, dilation, coords, groups)
 
 
 def iso(source: Tensor, weight: Tensor, bias: Tensor | None, reduce: int, coords: str) -> Tensor:
@@ -86,6 +87,6 @@ def _register(name, make_step, weights, options):
     layer.register_autograd(backward, setup_context=keep)
 
 
-_register("twist", lambda padding, dilation, coords: TwistStep(tuple(padding), tuple(dilation), coords),
-          ("weight", "twist"), "int[] padding, int[] dilation, str coords")
+_register("twist", lambda padding, dilation, *rest: TwistStep(tuple(padding), tuple(dilation), *rest),
+          ("weight", "twist"), "int[] padding, int[] dilation, str coords, int groups")
 _register("iso", IsoStep, ("weight",), "int reduce, str coords")

@@ -66,7 +66,7 @@ def test_the_isotropic_layer_agrees_with_the_plain_one(reduce, uncompiled):
 def test_pytorch_finds_the_operators_sound(uncompiled):
     """Schema, shapes and strides foretold, gradients registered, traced as they run (``torch.library.opcheck``)."""
     ours = torch.ops.convtwist
-    for operator, tensors, options in ((ours.twist, twist_case("similarity"), ([1, 0], [1, 1], "centered")),
+    for operator, tensors, options in ((ours.twist, twist_case("similarity"), ([1, 0], [1, 1], "centered", 1)),
                                        (ours.iso, iso_case(), (2, "centered"))):
         leaves = [t.requires_grad_() for t in tensors]
         found = torch.library.opcheck(operator, (*leaves, *options))
@@ -133,7 +133,7 @@ def test_without_a_working_compiler(monkeypatch):
             torch.testing.assert_close(a, b, rtol=1e-5, atol=5e-5)
     assert calls == ["_fields", "_transposed"], "tried once"
     with pytest.raises(RuntimeError):
-        torch.ops.convtwist.twist(tensors[0][:, :2], *tensors[1:], [1, 1], [1, 1], "centered")
+        torch.ops.convtwist.twist(tensors[0][:, :2], *tensors[1:], [1, 1], [1, 1], "centered", 1)
 
 
 def test_other_cases_are_left_to_the_compiler():

@@ -47,11 +47,26 @@ def test_agrees_with_the_plain_layer(operators, block, monkeypatch):
         arguments = tensors(FIELDS[operators], size)
         if layout:
             arguments[0] = arguments[0].to(memory_format=torch.channels_last)
-        assert fused.TwistStep.covers((1, 1), padding, dilation, 1) and fused.applies(*arguments)
+        assert fused.TwistStep.covers((1, 1), padding, dilation, 1, 3) and fused.applies(*arguments)
         (ours, *_), (expected, *_) = pairs = list(both(arguments, padding, dilation, coords))
         assert ours.stride() == expected.stride()
         for ours, expected in zip(*pairs, strict=True):
             torch.testing.assert_close(ours, expected, rtol=1e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("operators", FIELDS)
+def test_groups_agree_with_the_plain_layer(operators):
+    """Both layouts, every part wanted or not, groups of four and of five channels."""
+    for channels, layout in itertools.product((8, 10), (torch.contiguous_format, torch.channels_last)):
+        source = draw(1, 3, channels, 6, 5).to(memory_format=layout)
+        given = source, draw(2, 6, channels // 2, 3, 3), draw(3, FIELDS[operators], 6, channels // 2), draw(4, 6)
+        step, results = fused.TwistStep((1, 1), (1, 1), "centered", 2), []
+        for layer in (partial(apply_step, step), step.plain):
+            leaves = [t.clone().requires_grad_() for t in given]
+            output = layer(*leaves)
+            results.append([output.detach(), *torch.autograd.grad(output, leaves, draw(5, *output.shape))])
+        for ours, expected in zip(*results, strict=True):
+            torch.testing.assert_close(ours, expected, rtol=1e-5, atol=5e-5)
 
 
 @pytest.mark.parametrize("wanted", [w for w in itertools.product((False, True), repeat=4) if any(w)])
@@ -140,8 +155,8 @@ def test_other_cases_take_the_plain_way():
         assert not fused.applies(source, *parameters)
     with torch.backends.mkldnn.flags(enabled=False):
         assert not fused.applies(source, *parameters)
-    assert fused.TwistStep.covers((1, 1), (2, 4), (1, 2), 1)
-    for arguments in (((2, 1), (1, 1), (1, 1), 1), ((1, 1), (1, 1), (1, 1), 2), ((1, 1), (3, 0), (1, 1), 1)):
+    assert fused.TwistStep.covers((1, 1), (2, 4), (1, 2), 1, 1) and fused.TwistStep.covers((1, 1), (1, 1), (1, 1), 2, 4)
+    for arguments in (((2, 1), (1, 1), (1, 1), 1, 4), ((1, 1), (1, 1), (1, 1), 2, 3), ((1, 1), (3, 0), (1, 1), 1, 4)):
         assert not fused.TwistStep.covers(*arguments)
     assert fused.IsoStep.covers(draw(1, 2, 3, 8, 6), 2, 1)
     assert not fused.IsoStep.covers(draw(1, 2, 3, 8, 7), 2, 1) and not fused.IsoStep.covers(draw(1, 2, 4, 8, 8), 1, 2)
