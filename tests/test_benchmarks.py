@@ -1,5 +1,6 @@
 """What the benchmarks compare must compute what it should, and their yardsticks must measure.  Nothing is timed."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from convtwist import results
 from convtwist.posted import from_version2
 from convtwist.train.networks import resnet50
 
@@ -96,3 +98,18 @@ def test_the_machine_is_named_without_paths(tmp_path):
     timing.write(tmp_path / "r.json", {"x": [1.23456789], "y": {"z": 3}})
     assert (tmp_path / "r.json").read_text().split() == ["{", '"x":', "[", "1.235", "],", '"y":', "{", '"z":', "3",
                                                          "}", "}"]
+
+
+def test_the_readme_shows_the_stored_measurements():
+    """The table in README.md is what tools/speed_table.py prints, and names the machine."""
+    root = FOLDER.parent
+    readme = (root / "README.md").read_text(encoding="utf-8")
+    sys.path.insert(0, str(root / "tools"))
+    try:
+        from speed_table import markdown
+    finally:
+        sys.path.remove(str(root / "tools"))
+    measured = results.load("layer")
+    assert markdown(measured) in readme, "run tools/speed_table.py and put its table into README.md"
+    cpu = measured["machine"]["cpu"].replace("GHz", " GHz")
+    assert all(word in readme for word in re.findall(r"Xeon|[0-9.]+ GHz", cpu))
