@@ -10,23 +10,31 @@ What cannot be swapped without losing something is left alone, and ``conversion_
 import copy
 import difflib
 import fnmatch
-import functools
-import math
 import warnings
 import weakref
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from numbers import Real
 
 import torch
 from torch import nn
-from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from torch.nn.modules.conv import _ConvNd
 from torch.nn.parameter import is_lazy
-from torch.nn.utils.parametrize import is_parametrized
 
 from convtwist.arguments import flag
 from convtwist.conv_twist import ConvTwist2d
+from convtwist.parameter_groups import param_groups
+from convtwist.swappable import (
+    MODULE_STATE,
+    blank,
+    check_module,
+    irreversible,
+    layers,
+    obstacle,
+    own_attributes,
+    shown,
+    successor,
+)
 
 __all__ = ["ConversionReport", "LayerRecord", "conversion_report", "convert", "param_groups", "revert"]
 
@@ -37,9 +45,7 @@ _WRAPPERS = {
     "FSDPModule": "convert first, shard afterwards",
     "ScriptModule": "convert first, script or trace afterwards",
 }
-_MODULE_STATE = frozenset(vars(nn.Module()))  # what every module has: its parameters, children and hooks
 _OWN_STATE = {"training", "_parameters", "_buffers", "_non_persistent_buffers_set", "_modules"}
-_NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, *([nn.RMSNorm] if hasattr(nn, "RMSNorm") else []))
 
 # Why a call of convert passed over a layer that it could have swapped; only the report reads it.
 _passed_over: weakref.WeakKeyDictionary[nn.Module, str] = weakref.WeakKeyDictionary()
@@ -89,8 +95,8 @@ def convert(
     if not inplace:
         model = copy.deepcopy(model)
     swaps, twists = {}, {}
-    for names, layer in _layers(model):
-        if isinstance(layer, ConvTwist2d) or _obstacle(layer, model):
+    for names, layer in layers(model):
+        if isinstance(layer, ConvTwist2d) or obstacle(layer, model):
             continue
         reason = _passed(names, layer, include, exclude, filter_fn)
         if reason:
@@ -124,19 +130,19 @@ def revert(model: nn.Module, *, drop_twist: bool = False, inplace: bool = False)
     """
     _check_model(model)
     drop_twist, inplace = flag(drop_twist, "drop_twist"), flag(inplace, "inplace")
-    twisted = [(names, layer) for names, layer in _layers(model) if isinstance(layer, ConvTwist2d)]
-    stuck = [(names[0], reason) for names, layer in twisted if (reason := _irreversible(layer, model))]
+    twisted = [(names, layer) for names, layer in layers(model) if isinstance(layer, ConvTwist2d)]
+    stuck = [(names[0], reason) for names, layer in twisted if (reason := irreversible(layer, model))]
     if stuck:
-        listed = "; ".join(f"{_shown(name)}: {reason}" for name, reason in stuck)
+        listed = "; ".join(f"{shown(name)}: {reason}" for name, reason in stuck)
         raise ValueError(f"cannot go back to Conv2d. {listed}")
     # A twist on the meta device has no numbers to look at; one that is NaN is not zero.
     alive = [names[0] for names, layer in twisted if layer.twist.is_meta or bool((layer.twist != 0).any())]
     if alive and not drop_twist:
-        raise ValueError(f"the twist is not zero in {', '.join(map(_shown, alive))}; "
+        raise ValueError(f"the twist is not zero in {', '.join(map(shown, alive))}; "
                          "pass drop_twist=True to throw it away")
     if not inplace:
         model = copy.deepcopy(model)
-    plain = {id(layer): _untwisted(layer) for _, layer in _layers(model) if isinstance(layer, ConvTwist2d)}
+    plain = {id(layer): _untwisted(layer) for _, layer in layers(model) if isinstance(layer, ConvTwist2d)}
     return _replace(model, plain)
 
 
@@ -175,7 +181,7 @@ class ConversionReport:
 
     def __repr__(self) -> str:
         rows = [("layer", "class", "shape", "swapped", "why not")]
-        rows += [(" = ".join(map(_shown, r.names)), r.kind, r.layer, "yes" if r.swapped else "no", r.reason)
+        rows += [(" = ".join(map(shown, r.names)), r.kind, r.layer, "yes" if r.swapped else "no", r.reason)
                  for r in self.records]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
@@ -199,11 +205,11 @@ def conversion_report(model: nn.Module) -> ConversionReport:
     1      Conv2d       8 -> 8, 1x1  no       kernel is 1x1, a twist needs 3x3
     1 swapped, 1 skipped, 48 twist parameters on top of their 216 weights
     """
-    _check_module(model)
+    check_module(model)
     records = []
-    for names, layer in _layers(model):
+    for names, layer in layers(model):
         swapped = isinstance(layer, ConvTwist2d)
-        reason = "" if swapped else _obstacle(layer, model) or _passed_over.get(layer, "not converted yet")
+        reason = "" if swapped else obstacle(layer, model) or _passed_over.get(layer, "not converted yet")
         weight, twist = getattr(layer, "weight", None), getattr(layer, "twist", None) if swapped else None
         center = layer.center if swapped else None
         records.append(LayerRecord(
@@ -218,97 +224,12 @@ def conversion_report(model: nn.Module) -> ConversionReport:
     return ConversionReport(tuple(records))
 
 
-def param_groups(
-    model: nn.Module,
-    *,
-    lr: float | None = None,
-    weight_decay: float = 0.01,
-    twist_lr_scale: float = 1.0,
-    twist_weight_decay: float = 0.0,
-) -> list[dict]:
-    """Split a model's trainable parameters into groups for an optimizer, each in exactly one.
-
-    ``"decay"`` holds the weights; ``"no_decay"`` biases, the parameters of normalisation layers and everything
-    one-dimensional; ``"twist"`` the twists and centres, which may learn at a pace of their own.  A twist is not
-    decayed by default: its zero is an ordinary convolution, and nothing says that this is where it should end.
-    Frozen parameters and empty groups are left out.  A scheduler scales the groups alike.
-
-    Args:
-        model: any module, converted or not.
-        lr: learning rate; None leaves it to the optimizer.
-        weight_decay: for the group ``"decay"``.
-        twist_lr_scale: the twist learns at ``lr * twist_lr_scale``.
-        twist_weight_decay: for the group ``"twist"``.
-
-    Raises:
-        TypeError: ``model`` is no module.
-        ValueError: a number is negative or none, the twist has a pace of its own but ``lr`` is missing, or a lazy layer
-            has not seen a batch yet.
-
-    >>> layer = convert(nn.Conv2d(3, 8, 3))
-    >>> [(g["name"], len(g["params"]), g["weight_decay"]) for g in param_groups(layer, weight_decay=0.05)]
-    [('decay', 1, 0.05), ('no_decay', 1, 0.0), ('twist', 1, 0.0)]
-    """
-    _check_module(model)
-    numbers = {"lr": lr, "weight_decay": weight_decay, "twist_lr_scale": twist_lr_scale,
-               "twist_weight_decay": twist_weight_decay}
-    for name, value in numbers.items():
-        if (value is None and name == "lr") or (isinstance(value, torch.Tensor) and value.numel() == 1 and value >= 0):
-            continue
-        if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value < math.inf:
-            raise ValueError(f"{name} must not be negative, and a number, got {value!r}")
-    if lr is None and twist_lr_scale != 1:
-        raise ValueError(f"twist_lr_scale={twist_lr_scale} scales the learning rate; give lr as well")
-    groups = {"decay": [], "no_decay": [], "twist": []}
-    seen = set()
-    for prefix, module in model.named_modules():
-        for name, parameter in module.named_parameters(recurse=False):
-            if id(parameter) in seen or not parameter.requires_grad:
-                continue
-            if is_lazy(parameter):
-                raise ValueError(f"{prefix}.{name} has no shape yet; run one batch through the model first")
-            seen.add(id(parameter))
-            if isinstance(module, ConvTwist2d) and name in ("twist", "center"):
-                groups["twist"].append(parameter)
-            elif parameter.ndim <= 1 or isinstance(module, _NORMS):
-                groups["no_decay"].append(parameter)
-            else:
-                groups["decay"].append(parameter)
-    decays = {"decay": weight_decay, "no_decay": 0.0, "twist": twist_weight_decay}
-    paces = {} if lr is None else {"decay": lr, "no_decay": lr, "twist": lr * twist_lr_scale}
-    return [
-        {"name": name, "params": params, "weight_decay": decays[name], **({"lr": paces[name]} if paces else {})}
-        for name, params in groups.items() if params
-    ]
-
-
-def _check_module(model):
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
-    above, seen = set(), set()
-
-    def look(module, name):
-        if id(module) in above:
-            raise ValueError(f"model holds itself: {_shown(name)} is a module above it; hold a parent in a tuple or a "
-                             "weak reference, which are no children")
-        if id(module) in seen:
-            return
-        seen.add(id(module))
-        above.add(id(module))
-        for key, child in module._modules.items():
-            if child is not None:
-                look(child, f"{name}.{key}".lstrip("."))
-        above.remove(id(module))
-
-    look(model, "")
-
-
 def _check_model(model):
-    _check_module(model)
+    check_module(model)
     for name, module in model.named_modules():
         for base in type(module).__mro__:
             if base.__name__ in _WRAPPERS:
-                raise ValueError(f"{_shown(name)} is a {base.__name__}: {_WRAPPERS[base.__name__]}")
+                raise ValueError(f"{shown(name)} is a {base.__name__}: {_WRAPPERS[base.__name__]}")
 
 
 def _layer_options(given):
@@ -358,119 +279,15 @@ def _passed(names, layer, include, exclude, filter_fn):
     return None
 
 
-def _layers(model):
-    """Yield ``(names, layer)`` for each convolution of any kind; a shared one comes once, with all its names."""
-    found = {}
-    for name, module in model.named_modules(remove_duplicate=False):
-        leaf = not module._modules
-        if isinstance(module, (_ConvNd, ConvTwist2d)) or (leaf and "conv" in type(module).__name__.lower()):
-            found.setdefault(id(module), ([], module))[0].append(name)
-    return list(found.values())
-
-
-def _obstacle(layer, model):
-    """Return why a layer cannot be swapped without losing something, or None."""
-    kind = type(layer).__name__
-    if not isinstance(layer, nn.Conv2d):
-        if isinstance(layer, _ConvTransposeNd):
-            return "transposed convolution"
-        return "not two-dimensional" if isinstance(layer, _ConvNd) else f"{kind} is not an nn.Conv2d"
-    if tuple(layer.kernel_size) != (3, 3):
-        return f"kernel is {'x'.join(map(str, layer.kernel_size))}, a twist needs 3x3"
-    if is_parametrized(layer):
-        what = ", ".join(layer.parametrizations)
-        return f"{what} is parametrised; call torch.nn.utils.parametrize.remove_parametrizations first"
-    if any(map(is_lazy, layer.parameters())):
-        return "lazy, its channels are unknown; run one batch through the model first"
-    if type(layer) is not nn.Conv2d:
-        return f"{kind} is a subclass of Conv2d, and what it adds would be lost"
-    return _modified(layer, ConvTwist2d, ("weight", "bias")) or _held_elsewhere(layer, model) or _refused(layer)
-
-
-def _irreversible(layer, model):
-    """Return why a ConvTwist2d cannot become a Conv2d, twist or no twist, or None."""
-    if type(layer) is not ConvTwist2d:
-        return f"{type(layer).__name__} is not exactly a ConvTwist2d; remove parametrizations first"
-    if layer.steps != 1:
-        return f"steps={layer.steps} iterates the layer, which no single Conv2d does"
-    if layer.permute is not None:
-        return "permute reorders the input channels, which no Conv2d does"
-    return _modified(layer, nn.Conv2d, ("weight", "bias", "twist", "center")) or _held_elsewhere(layer, model)
-
-
-def _modified(layer, target, parameters):
-    """Return what was done to a layer that its successor could not carry on, or None."""
-    fresh = _blank(type(layer))
-    if set(layer._parameters) != set(parameters):
-        return (f"its parameters are {', '.join(layer._parameters)} (weight norm, spectral norm or pruning?); "
-                "remove that first")
-    for name, parameter in layer._parameters.items():
-        if parameter is not None and type(parameter) is not nn.Parameter:
-            return f"its {name} is a {type(parameter).__name__}"
-    if layer._modules.keys() != fresh._modules.keys() or layer._buffers.keys() != fresh._buffers.keys():
-        return "it has modules or buffers of its own"
-    for name in _own_attributes(layer, fresh):
-        if hasattr(type(layer), name) or hasattr(target, name) or name in vars(_blank(target)):
-            return f"its attribute {name!r} was replaced on this layer alone"
-    return None
-
-
-def _own_attributes(layer, fresh):
-    """Return the attributes that were put on this one layer by its user."""
-    return [name for name in vars(layer) if name not in vars(fresh)]
-
-
-def _held_elsewhere(layer, model):
-    """Return which plain attribute also holds the layer, where a swap would leave the old one in use, or None."""
-    for path, module in model.named_modules():
-        for name, value in vars(module).items():
-            if name not in _MODULE_STATE and _holds(value, layer):
-                owner = f"{path}.{name}" if path else name
-                return f"also held in the plain attribute {owner!r}, which a swap would not reach"
-    return None
-
-
-def _holds(value, layer, depth=4):
-    if value is layer:
-        return True
-    if isinstance(value, functools.partial):
-        return _holds(value.func, layer, depth)
-    if depth and isinstance(value, (list, tuple, set, frozenset, dict)):
-        return any(_holds(item, layer, depth - 1) for item in (value.values() if isinstance(value, dict) else value))
-    return getattr(value, "__self__", None) is layer if callable(value) else False
-
-
-def _refused(layer):
-    """Return what ConvTwist2d has against a layer's arguments, or None."""
-    try:
-        _successor(ConvTwist2d, layer, device="meta")
-    except (ValueError, TypeError) as error:
-        return str(error)
-    return None
-
-
-@functools.cache
-def _blank(kind):
-    return kind(1, 1, 3, device="meta")
-
-
-def _successor(kind, layer, device, **options):
-    """Return a layer of another kind with the same arguments."""
-    return kind(
-        layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride, layer.padding, layer.dilation,
-        layer.groups, layer.bias is not None, layer.padding_mode, device=device, dtype=layer.weight.dtype, **options,
-    )
-
-
 def _twisted(conv, options, twists):
     # A zero twist draws no random numbers: the state of the generator stays as it is.
     zero = options["twist_init"] == "zeros"
-    layer = _successor(ConvTwist2d, conv, "meta" if zero else conv.weight.device, **options)
+    layer = successor(ConvTwist2d, conv, "meta" if zero else conv.weight.device, **options)
     if zero:
         for name in ("twist", "center"):
-            blank = getattr(layer, name)
-            if blank is not None:
-                setattr(layer, name, nn.Parameter(torch.zeros_like(blank, device=conv.weight.device)))
+            empty = getattr(layer, name)
+            if empty is not None:
+                setattr(layer, name, nn.Parameter(torch.zeros_like(empty, device=conv.weight.device)))
     # Layers that share a weight were meant to do the same, so they share the twist too.
     shared = twists.setdefault((id(conv.weight), conv.groups), layer)
     for name in ("twist", "center"):
@@ -483,7 +300,7 @@ def _twisted(conv, options, twists):
 
 
 def _untwisted(layer):
-    conv = _successor(nn.Conv2d, layer, "meta")
+    conv = successor(nn.Conv2d, layer, "meta")
     _inherit(conv, layer)
     return conv
 
@@ -492,9 +309,9 @@ def _inherit(new, old):
     """Hand on the very parameters, the hooks with their handles, the mode and the user's own attributes."""
     new.weight, new.bias = old.weight, old.bias
     new.train(old.training)
-    for name in _own_attributes(old, _blank(type(old))):
+    for name in own_attributes(old, blank(type(old))):
         setattr(new, name, vars(old)[name])
-    for name in _MODULE_STATE - _OWN_STATE:
+    for name in MODULE_STATE - _OWN_STATE:
         # The same dictionary, not a copy: handle.remove() goes on working.
         vars(new)[name] = vars(old)[name]
     for key, hook in new._load_state_dict_pre_hooks.items():
@@ -521,7 +338,3 @@ def _shape(layer):
     if tuple(layer.stride) != (1,) * len(layer.stride):
         text += f", stride {'x'.join(map(str, layer.stride))}"
     return text + (f", groups {layer.groups}" if layer.groups > 1 else "")
-
-
-def _shown(name):
-    return name or "(the model itself)"

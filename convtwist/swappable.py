@@ -1,0 +1,147 @@
+"""Which layers of a model can be swapped, and what would be lost with those that can't.
+
+Book: chapter 12.  Source: new here; see ``convtwist.conversion``, which does the swapping.
+"""
+
+import functools
+
+from torch import nn
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from torch.nn.parameter import is_lazy
+from torch.nn.utils.parametrize import is_parametrized
+
+from convtwist.conv_twist import ConvTwist2d
+
+__all__ = ["MODULE_STATE", "blank", "check_module", "irreversible", "layers", "obstacle", "own_attributes", "shown",
+           "successor"]
+
+MODULE_STATE = frozenset(vars(nn.Module()))  # what every module has: its parameters, children and hooks
+
+
+def layers(model):
+    """Yield ``(names, layer)`` for each convolution of any kind; a shared one comes once, with all its names."""
+    found = {}
+    for name, module in model.named_modules(remove_duplicate=False):
+        leaf = not module._modules
+        if isinstance(module, (_ConvNd, ConvTwist2d)) or (leaf and "conv" in type(module).__name__.lower()):
+            found.setdefault(id(module), ([], module))[0].append(name)
+    return list(found.values())
+
+
+def obstacle(layer, model):
+    """Return why a layer cannot be swapped without losing something, or None."""
+    kind = type(layer).__name__
+    if not isinstance(layer, nn.Conv2d):
+        if isinstance(layer, _ConvTransposeNd):
+            return "transposed convolution"
+        return "not two-dimensional" if isinstance(layer, _ConvNd) else f"{kind} is not an nn.Conv2d"
+    if tuple(layer.kernel_size) != (3, 3):
+        return f"kernel is {'x'.join(map(str, layer.kernel_size))}, a twist needs 3x3"
+    if is_parametrized(layer):
+        what = ", ".join(layer.parametrizations)
+        return f"{what} is parametrised; call torch.nn.utils.parametrize.remove_parametrizations first"
+    if any(map(is_lazy, layer.parameters())):
+        return "lazy, its channels are unknown; run one batch through the model first"
+    if type(layer) is not nn.Conv2d:
+        return f"{kind} is a subclass of Conv2d, and what it adds would be lost"
+    return _modified(layer, ConvTwist2d, ("weight", "bias")) or _held_elsewhere(layer, model) or _refused(layer)
+
+
+def irreversible(layer, model):
+    """Return why a ConvTwist2d cannot become a Conv2d, twist or no twist, or None."""
+    if type(layer) is not ConvTwist2d:
+        return f"{type(layer).__name__} is not exactly a ConvTwist2d; remove parametrizations first"
+    if layer.steps != 1:
+        return f"steps={layer.steps} iterates the layer, which no single Conv2d does"
+    if layer.permute is not None:
+        return "permute reorders the input channels, which no Conv2d does"
+    return _modified(layer, nn.Conv2d, ("weight", "bias", "twist", "center")) or _held_elsewhere(layer, model)
+
+
+def _modified(layer, target, parameters):
+    """Return what was done to a layer that its successor could not carry on, or None."""
+    fresh = blank(type(layer))
+    if set(layer._parameters) != set(parameters):
+        return (f"its parameters are {', '.join(layer._parameters)} (weight norm, spectral norm or pruning?); "
+                "remove that first")
+    for name, parameter in layer._parameters.items():
+        if parameter is not None and type(parameter) is not nn.Parameter:
+            return f"its {name} is a {type(parameter).__name__}"
+    if layer._modules.keys() != fresh._modules.keys() or layer._buffers.keys() != fresh._buffers.keys():
+        return "it has modules or buffers of its own"
+    for name in own_attributes(layer, fresh):
+        if hasattr(type(layer), name) or hasattr(target, name) or name in vars(blank(target)):
+            return f"its attribute {name!r} was replaced on this layer alone"
+    return None
+
+
+def own_attributes(layer, fresh):
+    """Return the attributes that were put on this one layer by its user."""
+    return [name for name in vars(layer) if name not in vars(fresh)]
+
+
+def _held_elsewhere(layer, model):
+    """Return which plain attribute also holds the layer, where a swap would leave the old one in use, or None."""
+    for path, module in model.named_modules():
+        for name, value in vars(module).items():
+            if name not in MODULE_STATE and _holds(value, layer):
+                owner = f"{path}.{name}" if path else name
+                return f"also held in the plain attribute {owner!r}, which a swap would not reach"
+    return None
+
+
+def _holds(value, layer, depth=4):
+    if value is layer:
+        return True
+    if isinstance(value, functools.partial):
+        return _holds(value.func, layer, depth)
+    if depth and isinstance(value, (list, tuple, set, frozenset, dict)):
+        return any(_holds(item, layer, depth - 1) for item in (value.values() if isinstance(value, dict) else value))
+    return getattr(value, "__self__", None) is layer if callable(value) else False
+
+
+def _refused(layer):
+    """Return what ConvTwist2d has against a layer's arguments, or None."""
+    try:
+        successor(ConvTwist2d, layer, device="meta")
+    except (ValueError, TypeError) as error:
+        return str(error)
+    return None
+
+
+@functools.cache
+def blank(kind):
+    return kind(1, 1, 3, device="meta")
+
+
+def successor(kind, layer, device, **options):
+    """Return a layer of another kind with the same arguments."""
+    return kind(
+        layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride, layer.padding, layer.dilation,
+        layer.groups, layer.bias is not None, layer.padding_mode, device=device, dtype=layer.weight.dtype, **options,
+    )
+
+
+def check_module(model):
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+    above, seen = set(), set()
+
+    def look(module, name):
+        if id(module) in above:
+            raise ValueError(f"model holds itself: {shown(name)} is a module above it; hold a parent in a tuple or a "
+                             "weak reference, which are no children")
+        if id(module) in seen:
+            return
+        seen.add(id(module))
+        above.add(id(module))
+        for key, child in module._modules.items():
+            if child is not None:
+                look(child, f"{name}.{key}".lstrip("."))
+        above.remove(id(module))
+
+    look(model, "")
+
+
+def shown(name):
+    return name or "(the model itself)"
