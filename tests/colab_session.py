@@ -39,7 +39,7 @@ def with_own_picture(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 def asked_for(notebook: nbformat.NotebookNode) -> list[str]:
     """Return what the first code cell has pip install."""
     guard = next(cell for cell in notebook.cells if cell.cell_type == "code")
-    words = re.search(r"%pip install (.+)", guard.source).group(1).split()
+    words = " ".join(re.findall(r"%pip install (.+)", guard.source)).split()
     return [word.strip("\"'") for word in words if not word.startswith("-")]
 
 
