@@ -4,6 +4,7 @@ No accuracy is asserted.  The runs here see a few dozen random pictures.
 """
 
 import math
+import os
 import sys
 from pathlib import Path
 
@@ -150,7 +151,12 @@ def test_what_is_compared_has_the_same_size():
 
 
 def test_the_steerable_network_is_matched_steerable_and_exported_unchanged():
-    e2cnn = pytest.importorskip("e2cnn.nn", reason="for the benchmark only: see benchmarks/evidence/plan.md")
+    try:
+        import e2cnn.nn as e2cnn
+    except ImportError:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip("e2cnn is not installed; it is for the benchmark only: see benchmarks/evidence/plan.md")
     torch.manual_seed(0)
     model = networks.build("e2cnn", 0)
     assert networks.parameters(model) == pytest.approx(networks.parameters(networks.build("conv", 0)), rel=0.02)
