@@ -113,3 +113,21 @@ def give(page, grey: np.ndarray, how: str = "file"):
         )
     page.get_by_text("It stays on this page").wait_for()
     settle(page)
+
+
+def played_and_paused(page, row: str) -> tuple[int, bool, str]:
+    """Press Play and, eight frames later, Pause; return how many captions came, whether the last one held, and it.
+
+    ``row`` selects the pictures of the lab; the caption is that of the second.
+    """
+    return tuple(page.evaluate("""async row => {
+      const button = text => [...document.querySelectorAll("button")].find(one => one.textContent === text);
+      const caption = () => document.querySelectorAll(row + " .ct-caption")[1].textContent;
+      const frame = () => new Promise(requestAnimationFrame), seen = new Set();
+      button("Play").click();
+      for (let i = 0; i < 8; i++) { await frame(); seen.add(caption()); }
+      button("Pause").click();
+      const paused = caption();
+      for (let i = 0; i < 3; i++) await frame();
+      return [seen.size, paused === caption(), paused];
+    }""", row))

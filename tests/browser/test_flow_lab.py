@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from kornia.filters import gaussian_blur2d
-from lab_bench import AXE, AXE_RUN, functions, give, opened, pixels, settle
+from lab_bench import AXE, AXE_RUN, functions, give, opened, pixels, played_and_paused, settle
 from PIL import Image
 
 from convtwist import images, labs
@@ -216,18 +216,8 @@ def test_play_unrolls_the_flow_and_can_be_paused(browser, tmp_path):
     lab = labs.flow_lab(images.sample("chelsea"), steps=30, motion="right", amount=12)
     with opened(browser, tmp_path, lab, motion="no-preference") as page:
         finish(page, 30)
-        seen = page.evaluate("""async () => {
-          const button = text => [...document.querySelectorAll("button")].find(one => one.textContent === text);
-          const caption = () => document.querySelectorAll(".ct-flows .ct-caption")[1].textContent;
-          const seen = new Set();
-          button("Play").click();
-          for (let i = 0; i < 8; i++) { await new Promise(requestAnimationFrame); seen.add(caption()); }
-          button("Pause").click();
-          const paused = caption();
-          for (let i = 0; i < 3; i++) await new Promise(requestAnimationFrame);
-          return [seen.size, paused === caption(), paused];
-        }""")
-        assert seen[0] > 3 and seen[1] and not seen[2].startswith("after 30")
+        frames, held, caption = played_and_paused(page, ".ct-flows")
+        assert frames > 3 and held and not caption.startswith("after 30")
         page.get_by_role("button", name="Play").click()
         finish(page, 30)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from kornia.filters import gaussian_blur2d
-from lab_bench import AXE, AXE_RUN, functions, give, opened, pixels, settle
+from lab_bench import AXE, AXE_RUN, functions, give, opened, pixels, played_and_paused, settle
 from PIL import Image
 
 from convtwist import ConvTwist2d, images, kernels, labs
@@ -234,18 +234,8 @@ def test_play_moves_and_pause_holds(browser, tmp_path):
     lab = labs.twist_lab(images.sample("chelsea"), steps=40)
     with opened(browser, tmp_path, lab, motion="no-preference") as page:
         finish(page, 40)
-        seen = page.evaluate("""async () => {
-          const button = text => [...document.querySelectorAll("button")].find(one => one.textContent === text);
-          const caption = () => document.querySelectorAll(".ct-two .ct-caption")[1].textContent;
-          const seen = new Set();
-          button("Play").click();
-          for (let i = 0; i < 8; i++) { await new Promise(requestAnimationFrame); seen.add(caption()); }
-          button("Pause").click();
-          const paused = caption();
-          for (let i = 0; i < 3; i++) await new Promise(requestAnimationFrame);
-          return [seen.size, paused === caption(), paused];
-        }""")
-        assert seen[0] > 3 and seen[1] and not seen[2].startswith("after 40")
+        frames, held, caption = played_and_paused(page, ".ct-two")
+        assert frames > 3 and held and not caption.startswith("after 40")
         page.get_by_role("button", name="Play").click()
         finish(page, 40)
 
