@@ -115,12 +115,16 @@ def watch(browser, book_url, book_html):
             if answer.status >= 400:
                 watched.faults.append(f"status {answer.status}: {answer.url}")
 
+        def failed(request):
+            if request.failure != "net::ERR_ABORTED":  # not cancelled because the test went on to another page
+                watched.faults.append(f"request failed: {request.url}: {request.failure}")
+
         page = watched.page
         page.route("**/*", gate)
         page.on("console", message)
         page.on("pageerror", lambda error: watched.faults.append(f"page error: {error}"))
         page.on("response", response)
-        page.on("requestfailed", lambda request: watched.faults.append(f"request failed: {request.url}"))
+        page.on("requestfailed", failed)
         page.goto(address if ":" in address else book_url + address, wait_until="load")
         page.evaluate("async () => { await window.MathJax?.startup?.promise; await document.fonts.ready; }")
         return watched
