@@ -13,16 +13,46 @@ from torch import Tensor
 from convtwist.kernels import laplacian
 from convtwist.operators import OPERATORS, coordinate_grid, derivative_kernels
 
-__all__ = ["add_mixture", "block_slices", "field_blocks", "transposed_blocks"]
+__all__ = ["add_fields", "add_transposed"]
 
 _BLOCK = 1 << 19  # numbers in the buffer of fields: 2 MB, so that all that is made of it fits into the caches
 
 
-def field_blocks(source: Tensor, operators: str, size, padding, dilation, coords: str):
+def add_fields(output: Tensor, source: Tensor, mixing: Tensor, operators: str, padding, dilation, coords: str, *,
+               keep: bool = True, reduce: int = 1) -> None:
+    """Add the fields of ``source``, mixed by ``(out, fields x channels)``, to ``output``; or replace it.
+
+    ``operators`` is one of ``convtwist.operators.BANKS``; ``reduce`` divides both sides of the fields before that.
+    """
+    size = [side * reduce for side in output.shape[2:]]
+    for images, bank in _field_blocks(source, operators, size, padding, dilation, coords):
+        if reduce > 1:
+            bank = F.avg_pool2d(bank.permute(0, 3, 1, 2), reduce).permute(0, 2, 3, 1)
+        _add_mixture(output[images], mixing, bank, keep)
+
+
+def add_transposed(d_source: Tensor | None, slope: Tensor, source: Tensor, weights: Tensor, wanted: bool,
+                   operators: str, padding, dilation, coords: str, *, keep: bool = True) -> Tensor:
+    """Add the transposed fields of ``slope``, mixed, to ``d_source``; or replace it.
+
+    Return the gradient of ``weights``, ``(fields, out, in)``, if ``wanted``; ``padding`` and ``dilation`` are those of
+    the forward pass.
+    """
+    d_weights = torch.zeros_like(weights, memory_format=torch.contiguous_format)
+    mixing = weights.flatten(0, 1).t()
+    for images, bank in _transposed_blocks(slope, operators, source.shape[2:], padding, dilation, coords):
+        if d_source is not None:
+            _add_mixture(d_source[images], mixing, bank, keep)
+        if wanted:
+            pixels = source[images].permute(0, 2, 3, 1).flatten(0, 2)
+            d_weights.flatten(0, 1).addmm_(bank.flatten(0, 2).t(), pixels)
+    return d_weights
+
+
+def _field_blocks(source, operators, size, padding, dilation, coords):
     """Yield ``(images, bank)``: a slice of the batch and its fields, ``(images, height, width, fields x channels)``.
 
-    ``operators`` is one of ``convtwist.operators.BANKS`` and ``size`` that of the output.  The bank's memory is
-    used again for the next.
+    ``size`` is that of the fields.  The bank's memory is used again for the next.
     """
     x, y = _coordinates(source, size, coords)
     kernels = _depthwise(source, operators, dilation)
@@ -42,10 +72,10 @@ def field_blocks(source: Tensor, operators: str, size, padding, dilation, coords
         yield images, bank
 
 
-def transposed_blocks(slope: Tensor, operators: str, size, padding, dilation, coords: str):
+def _transposed_blocks(slope, operators, size, padding, dilation, coords):
     """Yield the same of the transposed fields: first the coordinates, then the derivatives, turned over.
 
-    ``size`` is that of the input, ``padding`` and ``dilation`` are those of the forward pass.
+    ``size`` is that of the input.
     """
     x, y = _coordinates(slope, slope.shape[-2:], coords)
     kernels = _depthwise(slope, operators, dilation)
@@ -68,7 +98,7 @@ def transposed_blocks(slope: Tensor, operators: str, size, padding, dilation, co
         yield images, bank
 
 
-def add_mixture(maps: Tensor, mixing: Tensor, bank: Tensor, keep: bool = True) -> None:
+def _add_mixture(maps, mixing, bank, keep):
     """Add a bank, mixed by ``(out, fields x channels)``, to maps of either layout, in place; or replace them."""
     if maps.is_contiguous():
         maps = maps.view(*maps.shape[:2], -1)
@@ -77,23 +107,14 @@ def add_mixture(maps: Tensor, mixing: Tensor, bank: Tensor, keep: bool = True) -
         maps.permute(0, 2, 3, 1).view(-1, len(mixing)).addmm_(bank.flatten(0, 2), mixing.t(), beta=int(keep))
 
 
-def block_slices(maps: Tensor, operators: str, size):
-    """Yield the slices of the batch whose fields, on maps of this ``size``, fit into the cache."""
-    batch, channels = maps.shape[:2]
-    length = max(1, min(batch, _BLOCK // (_count(operators) * channels * size[0] * size[1])))
-    for start in range(0, batch, length):
-        yield slice(start, min(start + length, batch))
-
-
 def _blocks(maps, operators, size):
     """Yield a slice of the images, the buffer for their fields, and each field in it as ``channels_last`` maps."""
-    buffer = None
-    for images in block_slices(maps, operators, size):
-        length = images.stop - images.start
-        if buffer is None:
-            buffer = maps.new_empty(length, *size, _count(operators) * maps.shape[1])
-        bank = buffer[:length]
-        yield images, bank, list(bank.permute(0, 3, 1, 2).chunk(_count(operators), 1))
+    batch, channels = maps.shape[:2]
+    length = max(1, min(batch, _BLOCK // (_count(operators) * channels * size[0] * size[1])))
+    buffer = maps.new_empty(length, *size, _count(operators) * channels)
+    for start in range(0, batch, length):
+        bank = buffer[: min(length, batch - start)]
+        yield slice(start, start + length), bank, list(bank.permute(0, 3, 1, 2).chunk(_count(operators), 1))
 
 
 def _count(operators):

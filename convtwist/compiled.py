@@ -3,14 +3,14 @@
 Book: chapter 12.  Source: new here.
 
 Left to itself, the compiler writes the whole bank of fields to memory and reads it back to mix it.  These operators
-go block by block, as training without a compiler does (``convtwist.fused``), and only their stencils are compiled
-(``convtwist.stencils``).  Maps are in ``channels_last``, in which oneDNN convolves fastest.
+take the steps of training without a compiler (``convtwist.fused``), with the fields made and mixed by C++
+(``convtwist.native``).  Maps are in ``channels_last``, in which oneDNN convolves fastest.
 """
 
 import torch
 from torch import Tensor
 
-from convtwist import stencils
+from convtwist import native
 from convtwist.fused import IsoStep, TwistStep, suits
 
 __all__ = ["applies", "iso", "twist"]
@@ -50,7 +50,7 @@ def _register(name, make_step, weights, options):
 
     @torch.library.custom_op(f"convtwist::{name}", schema=f"({inputs}, Tensor? bias, {options}) -> Tensor", **define)
     def layer(source, *rest):
-        return _last(make_step(*rest[count:]).forward(_last(source), *rest[:count], blocks=stencils))
+        return _last(make_step(*rest[count:]).forward(_last(source), *rest[:count], blocks=native))
 
     @layer.register_fake
     def _(source, weight, *rest):
@@ -62,7 +62,7 @@ def _register(name, make_step, weights, options):
     def gradient(slope, source, *rest):
         *rest, wanted = rest
         step = make_step(*rest[count - 1 :])
-        found = iter(step.gradient(_last(slope), _last(source), *rest[: count - 1], wanted=wanted, blocks=stencils))
+        found = iter(step.gradient(_last(slope), _last(source), *rest[: count - 1], wanted=wanted, blocks=native))
         found = [next(found) if want else slope.new_empty(0) for want in wanted]
         return _last(found[0]) if wanted[0] else found[0], *(tensor.contiguous() for tensor in found[1:])
 

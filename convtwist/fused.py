@@ -22,7 +22,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from convtwist import blocks as eager
-from convtwist.blocks import add_mixture
 from convtwist.operators import OPERATORS, fields, isotropic_fields
 
 __all__ = ["IsoStep", "TwistStep", "applies", "mixed", "plain", "suits"]
@@ -92,9 +91,7 @@ class TwistStep:
         """Compute the layer."""
         output = F.conv2d(source, weight, bias, 1, self.padding, self.dilation, self.groups)
         mixing = _joined(twist, self.groups).transpose(0, 1).flatten(1)
-        for images, bank in blocks.field_blocks(source, _BANKS[len(twist)], output.shape[-2:], self.padding,
-                                                self.dilation, self.coords):
-            add_mixture(output[images], mixing, bank)
+        blocks.add_fields(output, source, mixing, _BANKS[len(twist)], self.padding, self.dilation, self.coords)
         return output
 
     def gradient(self, slope, source, weight, twist, *, wanted, blocks=eager):
@@ -102,9 +99,12 @@ class TwistStep:
         d_source, d_weight, d_bias = torch.ops.aten.convolution_backward(
             slope, source, weight, [len(weight)], [1, 1], self.padding, self.dilation, False, [0, 0], self.groups,
             [wanted[0], wanted[1], wanted[3]])
-        d_twist = _mixtures(blocks, slope, source, _joined(twist, self.groups), d_source if wanted[0] else None,
-                            wanted[2], _BANKS[len(twist)], self.padding, self.dilation, self.coords)
-        return _only(wanted, d_source, d_weight, _parted(d_twist, self.groups), d_bias)
+        d_twist = None
+        if wanted[0] or wanted[2]:
+            d_twist = _parted(blocks.add_transposed(
+                d_source if wanted[0] else None, slope, source, _joined(twist, self.groups), wanted[2],
+                _BANKS[len(twist)], self.padding, self.dilation, self.coords), self.groups)
+        return _only(wanted, d_source, d_weight, d_twist, d_bias)
 
 
 @dataclass(frozen=True)
@@ -133,10 +133,8 @@ class IsoStep:
         if bias is not None:
             output.copy_(bias.view(-1, 1, 1))
         mixing = weight.transpose(1, 2).flatten(1)
-        for images, bank in blocks.field_blocks(source, "iso", source.shape[-2:], (1, 1), (1, 1), self.coords):
-            if self.reduce > 1:
-                bank = F.avg_pool2d(bank.permute(0, 3, 1, 2), self.reduce).permute(0, 2, 3, 1)
-            add_mixture(output[images], mixing, bank, keep=bias is not None)
+        blocks.add_fields(output, source, mixing, "iso", (1, 1), (1, 1), self.coords, keep=bias is not None,
+                          reduce=self.reduce)
         return output
 
     def gradient(self, slope, source, weight, *, wanted, blocks=eager):
@@ -145,24 +143,11 @@ class IsoStep:
         if self.reduce > 1:  # the transpose of averaging
             slope = F.interpolate(slope, scale_factor=self.reduce) / self.reduce**2
         d_source = _empty(source, *source.shape[1:]) if wanted[0] else None
-        d_weight = _mixtures(blocks, slope, source, weight.movedim(2, 0), d_source, wanted[1], "iso", (1, 1), (1, 1),
-                             self.coords, keep=False)
-        return _only(wanted, d_source, d_weight.movedim(0, 2).contiguous(), d_bias)
-
-
-def _mixtures(blocks, slope, source, weights, d_source, wanted, operators, padding, dilation, coords, keep=True):
-    """Mix the transposed fields of ``slope`` into ``d_source``; return the gradient of ``weights``."""
-    d_weights = torch.zeros_like(weights, memory_format=torch.contiguous_format)
-    if d_source is None and not wanted:
-        return d_weights
-    mixing = weights.flatten(0, 1).t()
-    for images, bank in blocks.transposed_blocks(slope, operators, source.shape[-2:], padding, dilation, coords):
-        if d_source is not None:
-            add_mixture(d_source[images], mixing, bank, keep)
-        if wanted:
-            pixels = source[images].permute(0, 2, 3, 1).flatten(0, 2)
-            d_weights.flatten(0, 1).addmm_(bank.flatten(0, 2).t(), pixels)
-    return d_weights
+        d_weight = None
+        if wanted[0] or wanted[1]:
+            d_weight = blocks.add_transposed(d_source, slope, source, weight.movedim(2, 0), wanted[1], "iso", (1, 1),
+                                             (1, 1), self.coords, keep=False).movedim(0, 2).contiguous()
+        return _only(wanted, d_source, d_weight, d_bias)
 
 
 def _joined(twist, groups):

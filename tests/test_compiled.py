@@ -1,11 +1,14 @@
 """The operators that stand for the layers in compiled code: values, gradients, transforms, and where they are used."""
 
 import itertools
+import os
+from functools import cache
 
 import pytest
 import torch
+from torch._inductor.codecache import CppCodeCache
 
-from convtwist import ConvTwist2d, IsoTwist2d, blocks, compiled, fused, stencils
+from convtwist import ConvTwist2d, IsoTwist2d, blocks, compiled, fused, native
 from convtwist.functional import conv_twist2d, iso_twist2d
 
 torch.set_num_threads(1)
@@ -17,10 +20,15 @@ def draw(seed, *shape, dtype=torch.float32):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
-@pytest.fixture
-def uncompiled(monkeypatch):
-    """Leave the stencils as they are written: what they compute doesn't depend on the compiler."""
-    monkeypatch.setattr(stencils, "_compiled", dict(stencils._PLAIN))
+@pytest.fixture(params=["C++", "blocks"])
+def way(request, monkeypatch):
+    """Mix the fields by compiled code, or without: what comes out doesn't depend on a compiler."""
+    if request.param == "blocks":
+        monkeypatch.setattr(native, "_kernel", lambda: None)
+    elif native._kernel() is None:
+        if os.environ.get("CI"):
+            pytest.fail("the C++ was not compiled, or PyTorch's matrix product not found in it")
+        pytest.skip("no C++ compiler (Debian: apt-get install g++), or a PyTorch without MKL")
 
 
 def twist_case(operators, channels=3, size=(6, 8), bias=True):
@@ -42,10 +50,12 @@ def both(operator, plain, tensors):
 
 @pytest.mark.parametrize("operators", FIELDS)
 @pytest.mark.parametrize("block", [1, 400, 1 << 20])
-def test_the_twist_agrees_with_the_plain_layer(operators, block, uncompiled, monkeypatch):
+def test_the_twist_agrees_with_the_plain_layer(operators, block, way, monkeypatch):
+    """In blocks and strips of one row or image, of some with a rest, and of all; channels in eights with a rest."""
     monkeypatch.setattr(blocks, "_BLOCK", block)
+    monkeypatch.setattr(native, "_STRIP", block)
     for padding, dilation, coords, bias, channels in itertools.product(
-            ((1, 1), (0, 2)), ((1, 1), (2, 1)), ("centered", "legacy"), (True, False), (1, 3)):
+            ((1, 1), (0, 2)), ((1, 1), (2, 1)), ("centered", "legacy"), (True, False), (1, 3, 19)):
         step = fused.TwistStep(padding, dilation, coords)
         results = both(lambda *t, step=step: torch.ops.convtwist.twist(*t, *vars(step).values()), step.plain,
                        twist_case(operators, channels, bias=bias))
@@ -54,8 +64,8 @@ def test_the_twist_agrees_with_the_plain_layer(operators, block, uncompiled, mon
 
 
 @pytest.mark.parametrize("reduce", [1, 2])
-def test_the_isotropic_layer_agrees_with_the_plain_one(reduce, uncompiled):
-    for coords, bias, channels in itertools.product(("centered", "legacy"), (True, False), (1, 3)):
+def test_the_isotropic_layer_agrees_with_the_plain_one(reduce, way):
+    for coords, bias, channels in itertools.product(("centered", "legacy"), (True, False), (1, 3, 19)):
         step = fused.IsoStep(reduce, coords)
         results = both(lambda *t, step=step: torch.ops.convtwist.iso(*t, *vars(step).values()), step.plain,
                        iso_case(channels, bias))
@@ -63,7 +73,7 @@ def test_the_isotropic_layer_agrees_with_the_plain_one(reduce, uncompiled):
             torch.testing.assert_close(ours, expected, rtol=1e-5, atol=5e-5)
 
 
-def test_pytorch_finds_the_operators_sound(uncompiled):
+def test_pytorch_finds_the_operators_sound(way):
     """Schema, shapes and strides foretold, gradients registered, traced as they run (``torch.library.opcheck``)."""
     ours = torch.ops.convtwist
     for operator, tensors, options in ((ours.twist, twist_case("similarity"), ([1, 0], [1, 1], "centered", 1)),
@@ -74,7 +84,7 @@ def test_pytorch_finds_the_operators_sound(uncompiled):
 
 
 @pytest.mark.parametrize("name", ["twist", "iso"])
-def test_transforms_in_compiled_code(name, uncompiled):
+def test_transforms_in_compiled_code(name, way):
     """``vmap``, ``grad`` and ``jvp`` of a layer give what they give without a compiler."""
     if name == "twist":
         (u, *parameters), layer = twist_case("similarity"), lambda *t: conv_twist2d(*t, padding=1)
@@ -95,7 +105,7 @@ def test_transforms_in_compiled_code(name, uncompiled):
 
 
 @pytest.mark.parametrize("make", [ConvTwist2d, IsoTwist2d])
-def test_where_the_operators_stand(make, uncompiled):
+def test_where_the_operators_stand(make, way):
     """In compiled code for a CPU in ``float32``; not where a program is exported, nor under autocast."""
     layer, graphs = make(3, 4), []
 
@@ -113,27 +123,48 @@ def test_where_the_operators_stand(make, uncompiled):
     assert ["convtwist" in graph for graph in (*graphs, exported)] == [True, False, False]
 
 
-def test_without_a_working_compiler(monkeypatch):
-    """The stencils run uncompiled, with the same result; a fault in the arguments still shows."""
-    calls = []
+@pytest.mark.parametrize("missing", ["compiler", "product"])
+def test_without_what_the_code_needs(missing, monkeypatch):
+    """The fields are mixed in blocks, with the same result; it is tried but once; a wrong shape still shows."""
+    attempts = []
 
-    def broken(function, **options):
-        def fail(*arguments):
-            calls.append(function.__name__)
-            raise RuntimeError("no compiler")
-        return fail
+    def fail(*arguments):
+        attempts.append(arguments)
+        raise OSError("nothing there")
 
-    monkeypatch.setattr(stencils, "_compiled", {})
-    monkeypatch.setattr(torch, "compile", broken)
+    if missing == "compiler":
+        monkeypatch.setattr(CppCodeCache, "load", fail)
+    else:
+        monkeypatch.setattr(native.ctypes, "CDLL", fail)
+    monkeypatch.setattr(native, "_kernel", cache(native._kernel.__wrapped__))
     tensors = twist_case("affine")
     step = fused.TwistStep((1, 1), (1, 1), "centered")
     for _ in range(2):
         ours, expected = both(lambda *t: torch.ops.convtwist.twist(*t, *vars(step).values()), step.plain, tensors)
         for a, b in zip(ours, expected, strict=True):
             torch.testing.assert_close(a, b, rtol=1e-5, atol=5e-5)
-    assert calls == ["_fields", "_transposed"], "tried once"
+    assert len(attempts) == 1
     with pytest.raises(RuntimeError):
         torch.ops.convtwist.twist(tensors[0][:, :2], *tensors[1:], [1, 1], [1, 1], "centered", 1)
+
+
+@pytest.mark.parametrize("way", ["C++"], indirect=True)
+def test_any_number_of_threads(way):
+    """One image or several, threads more than rows: the same to rounding, and bit for bit when repeated."""
+    for batch, threads in itertools.product((1, 3), (1, 2, 5, 16)):
+        u, *parameters = twist_case("similarity")
+        step, found = fused.TwistStep((1, 1), (1, 1), "centered"), []
+        torch.set_num_threads(threads)
+        try:
+            for _ in range(2):
+                ours, expected = both(lambda *t, step=step: torch.ops.convtwist.twist(*t, *vars(step).values()),
+                                      step.plain, [u[:batch], *parameters])
+                found.append(ours)
+        finally:
+            torch.set_num_threads(1)
+        for first, second, plain in zip(*found, expected, strict=True):
+            assert torch.equal(first, second)
+            torch.testing.assert_close(first, plain, rtol=1e-5, atol=5e-5)
 
 
 def test_other_cases_are_left_to_the_compiler():

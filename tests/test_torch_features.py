@@ -13,7 +13,7 @@ from torch import nn
 from torch._dynamo.testing import CompileCounterWithBackend
 from torch.utils.checkpoint import checkpoint
 
-from convtwist import ConvTwist2d, IsoTwist2d, stencils
+from convtwist import ConvTwist2d, IsoTwist2d
 
 torch.set_num_threads(1)
 
@@ -48,9 +48,8 @@ def gradients(layer, function, u):
 
 
 @each_layer
-def test_compile_without_a_graph_break_at_three_sizes(name, monkeypatch):
+def test_compile_without_a_graph_break_at_three_sizes(name):
     """Captured whole, once for all sizes; the backward pass and machine code are the next test's business."""
-    monkeypatch.setattr(stencils, "_compiled", dict(stencils._PLAIN))
     layer = build(name)
     torch._dynamo.reset()
     counter = CompileCounterWithBackend("eager")
