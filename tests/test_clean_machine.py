@@ -102,6 +102,15 @@ def test_source_distribution_builds_the_same_wheel(dist, tmp_path):
         name: theirs.getinfo(name).CRC for name in theirs.namelist()}
 
 
+def test_wheel_has_every_file_of_the_package(dist):
+    """Those too that are no Python: the labs, the configurations, the C++ that a compiled layer builds."""
+    with zipfile.ZipFile(next(dist.glob("*.whl"))) as wheel:
+        names = set(wheel.namelist())
+    files = [path for path in (ROOT / "convtwist").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    assert {".py", ".mjs", ".css", ".yaml", ".cpp"} <= {path.suffix for path in files}
+    assert not [path for path in files if path.relative_to(ROOT).as_posix() not in names]
+
+
 def test_wheel_alone_has_every_name(alone, tmp_path):
     """Only the figures and the training need more, and they lack just the package that the extra brings."""
     result = run(alone, "-c", EVERY_NAME, cwd=tmp_path)
