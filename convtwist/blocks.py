@@ -18,38 +18,66 @@ __all__ = ["add_fields", "add_transposed"]
 _BLOCK = 1 << 19  # numbers in the buffer of fields: 2 MB, so that all that is made of it fits into the caches
 
 
-def add_fields(output: Tensor, source: Tensor, mixing: Tensor, operators: str, padding, dilation, coords: str, *,
-               keep: bool = True, reduce: int = 1) -> None:
+def add_fields(output: Tensor, source: Tensor, mixing: Tensor, operators: str, stride, padding, dilation, coords: str,
+               *, keep: bool = True, reduce: int = 1) -> None:
     """Add the fields of ``source``, mixed by ``(out, fields x channels)``, to ``output``; or replace it.
 
     ``operators`` is one of ``convtwist.operators.BANKS``; ``reduce`` divides both sides of the fields before that.
     """
     size = [side * reduce for side in output.shape[2:]]
-    for images, bank in _field_blocks(source, operators, size, padding, dilation, coords):
+    for images, bank in _field_blocks(source, operators, size, stride, padding, dilation, coords):
         if reduce > 1:
             bank = F.avg_pool2d(bank.permute(0, 3, 1, 2), reduce).permute(0, 2, 3, 1)
         _add_mixture(output[images], mixing, bank, keep)
 
 
 def add_transposed(d_source: Tensor | None, slope: Tensor, source: Tensor, weights: Tensor, wanted: bool,
-                   operators: str, padding, dilation, coords: str, *, keep: bool = True) -> Tensor:
+                   operators: str, stride, padding, dilation, coords: str, *, keep: bool = True) -> Tensor:
     """Add the transposed fields of ``slope``, mixed, to ``d_source``; or replace it.
 
-    Return the gradient of ``weights``, ``(fields, out, in)``, if ``wanted``; ``padding`` and ``dilation`` are those of
-    the forward pass.
+    Return the gradient of ``weights``, ``(fields, out, in)``, if ``wanted``; ``stride``, ``padding`` and ``dilation``
+    are those of the forward pass.
     """
+    if stride != (1, 1):
+        if d_source is not None:
+            add_mixed_first(d_source, slope, weights, operators, stride, padding, dilation, coords)
+        return _field_products(source, slope, weights, wanted, operators, stride, padding, dilation, coords)
     d_weights = torch.zeros_like(weights, memory_format=torch.contiguous_format)
     mixing = weights.flatten(0, 1).t()
     for images, bank in _transposed_blocks(slope, operators, source.shape[2:], padding, dilation, coords):
         if d_source is not None:
             _add_mixture(d_source[images], mixing, bank, keep)
         if wanted:
-            pixels = source[images].permute(0, 2, 3, 1).flatten(0, 2)
-            d_weights.flatten(0, 1).addmm_(bank.flatten(0, 2).t(), pixels)
+            d_weights.flatten(0, 1).addmm_(bank.flatten(0, 2).t(), _pixels(source[images]))
     return d_weights
 
 
-def _field_blocks(source, operators, size, padding, dilation, coords):
+def add_mixed_first(d_source, slope, weights, operators, stride, padding, dilation, coords):
+    """Add the transposed fields of ``slope``, mixed, to ``d_source``: mixed where a stride has left fewer pixels."""
+    fields, _, channels = weights.shape
+    parts = F.conv2d(_last(slope), weights.transpose(1, 2).flatten(0, 1)[..., None, None]).chunk(fields, 1)
+    x, y = coordinate_grid(*slope.shape[2:], coords=coords, dtype=slope.dtype, device=slope.device)
+    if operators == "similarity":
+        slopes = [x * parts[0] + y * parts[1], y * parts[0] - x * parts[1]]
+    else:
+        slopes = [x * along_x + y * along_y for along_x, along_y in zip(parts[::2], parts[1::2], strict=True)]
+    rest = [(side + 2 * p - 2 * d - 1) % s
+            for side, p, d, s in zip(d_source.shape[2:], padding, dilation, stride, strict=True)]
+    for kernel, g in zip(_depthwise(d_source, operators, dilation), slopes, strict=True):
+        d_source += F.conv_transpose2d(g, kernel, None, stride, padding, rest, channels, dilation)
+
+
+def _field_products(source, slope, weights, wanted, operators, stride, padding, dilation, coords):
+    """Return the products of the fields and ``slope``, shaped like ``weights``, ``(fields, out, in)``."""
+    fields, out, channels = weights.shape
+    products = weights.new_zeros(fields * channels, out)
+    if wanted:
+        for images, bank in _field_blocks(source, operators, slope.shape[2:], stride, padding, dilation, coords):
+            products.addmm_(bank.flatten(0, 2).t(), _pixels(slope[images]))
+    return products.view(fields, channels, out).transpose(1, 2)
+
+
+def _field_blocks(source, operators, size, stride, padding, dilation, coords):
     """Yield ``(images, bank)``: a slice of the batch and its fields, ``(images, height, width, fields x channels)``.
 
     ``size`` is that of the fields.  The bank's memory is used again for the next.
@@ -57,11 +85,11 @@ def _field_blocks(source, operators, size, padding, dilation, coords):
     x, y = _coordinates(source, size, coords)
     kernels = _depthwise(source, operators, dilation)
     for images, bank, out in _blocks(source, operators, size):
-        u = source[images].contiguous(memory_format=torch.channels_last)
+        u = _last(source[images])
         if operators == "iso":
             out.pop(0).copy_(u)
             out.pop(0).copy_(_stencil(u, _laplacian(u), padding, dilation))
-        derivatives = [_stencil(u, kernel, padding, dilation) for kernel in kernels]
+        derivatives = [_stencil(u, kernel, padding, dilation, stride) for kernel in kernels]
         if len(out) == 2:
             dx, dy = derivatives
             torch.mul(dx, x, out=out[0]).addcmul_(dy, y)
@@ -81,7 +109,7 @@ def _transposed_blocks(slope, operators, size, padding, dilation, coords):
     kernels = _depthwise(slope, operators, dilation)
     padding = [2 * d - p for d, p in zip(dilation, padding, strict=True)]
     for images, bank, out in _blocks(slope, operators, size):
-        g = slope[images].contiguous(memory_format=torch.channels_last)
+        g = _last(slope[images])
         if operators == "iso":
             out.pop(0).copy_(g)
             out.pop(0).copy_(_stencil(g, _laplacian(g), padding, dilation))
@@ -138,5 +166,13 @@ def _laplacian(maps):
     return kernel.expand(maps.shape[1], 1, 3, 3)
 
 
-def _stencil(maps, kernel, padding, dilation):
-    return F.conv2d(maps, kernel, None, 1, padding, dilation, len(kernel))
+def _stencil(maps, kernel, padding, dilation, stride=1):
+    return F.conv2d(maps, kernel, None, stride, padding, dilation, len(kernel))
+
+
+def _last(maps):
+    return maps.contiguous(memory_format=torch.channels_last)
+
+
+def _pixels(maps):
+    return maps.permute(0, 2, 3, 1).flatten(0, 2)

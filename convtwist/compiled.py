@@ -28,9 +28,9 @@ def applies(source: Tensor, *parameters: Tensor | None) -> bool:
 
 
 def twist(source: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | None, padding, dilation, coords: str,
-          groups: int) -> Tensor:
-    """Compute ``ConvTwist2d`` with stride 1."""
-    return torch.ops.convtwist.twist(_last(source), weight, twist, bias, padding, dilation, coords, groups)
+          groups: int, stride) -> Tensor:
+    """Compute ``ConvTwist2d``."""
+    return torch.ops.convtwist.twist(_last(source), weight, twist, bias, padding, dilation, coords, groups, stride)
 
 
 def iso(source: Tensor, weight: Tensor, bias: Tensor | None, reduce: int, coords: str) -> Tensor:
@@ -87,6 +87,7 @@ def _register(name, make_step, weights, options):
     layer.register_autograd(backward, setup_context=keep)
 
 
-_register("twist", lambda padding, dilation, *rest: TwistStep(tuple(padding), tuple(dilation), *rest),
-          ("weight", "twist"), "int[] padding, int[] dilation, str coords, int groups")
+_register("twist", lambda padding, dilation, coords, groups, stride: TwistStep(
+    tuple(padding), tuple(dilation), coords, groups, tuple(stride)), ("weight", "twist"),
+    "int[] padding, int[] dilation, str coords, int groups, int[] stride")
 _register("iso", IsoStep, ("weight",), "int reduce, str coords")

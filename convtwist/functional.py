@@ -160,11 +160,11 @@ def _layer(source, weight, twist, bias, stride, padding, dilation, groups, paddi
     if padding_mode != "zeros" and padding != (0, 0):
         down, right = padding
         source, padding = F.pad(source, (right, right, down, down), mode=padding_mode), (0, 0)
-    if TwistStep.covers(stride, padding, dilation, groups, weight.shape[1]):
+    if TwistStep.covers(padding, dilation, groups, weight.shape[1]):
         if applies(source, weight, twist, bias):
-            return apply_step(TwistStep(padding, dilation, coords, groups), source, weight, twist, bias)
+            return apply_step(TwistStep(padding, dilation, coords, groups, stride), source, weight, twist, bias)
         if compiled.applies(source, weight, twist, bias):
-            return compiled.twist(source, weight, twist, bias, padding, dilation, coords, groups)
+            return compiled.twist(source, weight, twist, bias, padding, dilation, coords, groups, stride)
     return plain(source, weight, twist, bias, stride, padding, dilation, groups, coords)
 
 

@@ -62,7 +62,7 @@ def suits(source: Tensor, *parameters: Tensor | None) -> bool:
 
 @dataclass(frozen=True)
 class TwistStep:
-    """``ConvTwist2d`` of ``(source, weight, twist, bias)``, with stride 1.
+    """``ConvTwist2d`` of ``(source, weight, twist, bias)``.
 
     Groups are mixed as one, with zeros in between: products that come to nothing cost less than many small ones.
     """
@@ -71,39 +71,40 @@ class TwistStep:
     dilation: tuple[int, int]
     coords: str
     groups: int = 1
+    stride: tuple[int, int] = (1, 1)
 
     @staticmethod
-    def covers(stride, padding, dilation, groups: int, width: int) -> bool:
+    def covers(padding, dilation, groups: int, width: int) -> bool:
         """Say whether a step can take these arguments, and gains by it; ``width`` is that of a group."""
-        return stride == (1, 1) and all(p <= 2 * d for p, d in zip(padding, dilation, strict=True)) and (
-            groups == 1 or width >= 4)
+        return all(p <= 2 * d for p, d in zip(padding, dilation, strict=True)) and (groups == 1 or width >= 4)
 
     def plain(self, source, weight, twist, bias):
         """Compute the layer in PyTorch's own operations."""
-        return plain(source, weight, twist, bias, (1, 1), self.padding, self.dilation, self.groups, self.coords)
+        return plain(source, weight, twist, bias, self.stride, self.padding, self.dilation, self.groups, self.coords)
 
     def size(self, height, width):
         """Return the output's height and width."""
-        return tuple(side + 2 * p - 2 * d for side, p, d in zip((height, width), self.padding, self.dilation,
-                                                                strict=True))
+        pairs = zip((height, width), self.padding, self.dilation, self.stride, strict=True)
+        return tuple((side + 2 * p - 2 * d - 1) // s + 1 for side, p, d, s in pairs)
 
     def forward(self, source, weight, twist, bias, blocks=eager):
         """Compute the layer."""
-        output = F.conv2d(source, weight, bias, 1, self.padding, self.dilation, self.groups)
-        mixing = _joined(twist, self.groups).transpose(0, 1).flatten(1)
-        blocks.add_fields(output, source, mixing, _BANKS[len(twist)], self.padding, self.dilation, self.coords)
+        output = F.conv2d(source, weight, bias, self.stride, self.padding, self.dilation, self.groups)
+        mixing = _joined(twist, self.groups).transpose(1, 2).flatten(0, 1).t()
+        blocks.add_fields(output, source, mixing, _BANKS[len(twist)], self.stride, self.padding, self.dilation,
+                          self.coords)
         return output
 
     def gradient(self, slope, source, weight, twist, *, wanted, blocks=eager):
         """Return the wanted gradients."""
         d_source, d_weight, d_bias = torch.ops.aten.convolution_backward(
-            slope, source, weight, [len(weight)], [1, 1], self.padding, self.dilation, False, [0, 0], self.groups,
+            slope, source, weight, [len(weight)], self.stride, self.padding, self.dilation, False, [0, 0], self.groups,
             [wanted[0], wanted[1], wanted[3]])
         d_twist = None
         if wanted[0] or wanted[2]:
             d_twist = _parted(blocks.add_transposed(
                 d_source if wanted[0] else None, slope, source, _joined(twist, self.groups), wanted[2],
-                _BANKS[len(twist)], self.padding, self.dilation, self.coords), self.groups)
+                _BANKS[len(twist)], self.stride, self.padding, self.dilation, self.coords), self.groups)
         return _only(wanted, d_source, d_weight, d_twist, d_bias)
 
 
@@ -132,8 +133,8 @@ class IsoStep:
         output = _empty(source, len(weight), *self.size(*source.shape[-2:]))
         if bias is not None:
             output.copy_(bias.view(-1, 1, 1))
-        mixing = weight.transpose(1, 2).flatten(1)
-        blocks.add_fields(output, source, mixing, "iso", (1, 1), (1, 1), self.coords, keep=bias is not None,
+        mixing = weight.permute(2, 1, 0).flatten(0, 1).t()
+        blocks.add_fields(output, source, mixing, "iso", (1, 1), (1, 1), (1, 1), self.coords, keep=bias is not None,
                           reduce=self.reduce)
         return output
 
@@ -146,7 +147,7 @@ class IsoStep:
         d_weight = None
         if wanted[0] or wanted[1]:
             d_weight = blocks.add_transposed(d_source, slope, source, weight.movedim(2, 0), wanted[1], "iso", (1, 1),
-                                             (1, 1), self.coords, keep=False).movedim(0, 2).contiguous()
+                                             (1, 1), (1, 1), self.coords, keep=False).movedim(0, 2).contiguous()
         return _only(wanted, d_source, d_weight, d_bias)
 
 

@@ -1,7 +1,8 @@
 // The fields of both layers, or their transposes, mixed where they are made; native.py calls this.
 //
-// Maps are channels_last: (images, rows, columns, channels).  Each thread takes a strip of rows of one image: it makes
-// their fields in its scratch, which stays in the cache, and multiplies them with the mixing weights.  Nothing is
+// Maps are channels_last: (images, rows, columns, channels).  Each thread takes a strip of rows at a time, in large
+// maps a part of an image, in small ones several images: it makes their fields in its scratch, which stays in the cache,
+// and multiplies them with the mixing weights.  Nothing is
 // allocated here and nothing can fail.
 
 #include <algorithm>
@@ -18,7 +19,7 @@ struct Plan {
   int64_t bank, transposed, threads, strip;  // strip: rows at a time
   int64_t images, height, width, channels;   // of the maps that are differentiated
   int64_t rows, columns;                     // of their fields
-  int64_t padding[2], dilation[2];
+  int64_t stride[2], padding[2], dilation[2];
   int64_t mixed, factors;                    // channels of the mixture; of the maps that are multiplied
   int64_t keep;                              // whether to add the mixture to what is there
 };
@@ -96,14 +97,14 @@ static void strip(const Plan& plan, const float* image, const float* zeros, cons
   for (int64_t row = first; row < last; row++) {
     const float* rows[3];
     for (int k = 0; k < 3; k++) {
-      const int64_t at = row - plan.padding[0] + k * plan.dilation[0];
+      const int64_t at = row * plan.stride[0] - plan.padding[0] + k * plan.dilation[0];
       const bool inside = at >= 0 && at < plan.height;
       rows[k] = inside ? image + at * plan.width * plan.channels : nullptr;
       pixel.y[k] = transposed ? (inside ? y[at] : 0) : y[row];
     }
     for (int64_t column = 0; column < plan.columns; column++) {
       for (int k = 0; k < 3; k++) {
-        const int64_t at = column - plan.padding[1] + k * plan.dilation[1];
+        const int64_t at = column * plan.stride[1] - plan.padding[1] + k * plan.dilation[1];
         const bool inside = at >= 0 && at < plan.width;
         pixel.x[k] = transposed ? (inside ? x[at] : 0) : x[column];
         for (int j = 0; j < 3; j++) pixel.taps[3 * j + k] = inside && rows[j] ? rows[j] + at * plan.channels : zeros;
@@ -123,23 +124,29 @@ constexpr Strip STRIPS[4][2] = {
     {strip<FIRST_ORDER, false>, strip<FIRST_ORDER, true>}, {strip<ISO, false>, strip<ISO, true>}};
 
 // Mix the fields into ``mixture``, and add up their products with ``factor`` for each thread; either may be null.
+// ``mixing``: (fields x channels, mixed), in which order the product is quickest.
 extern "C" void mix(const Plan* given, Gemm gemm, const float* maps, const float* zeros, const float* x, const float* y,
                     const float* mixing, float* mixture, const float* factor, float* products, float* scratch) {
   const Plan plan = *given;
   const int wide = FIELDS[plan.bank] * plan.channels, mixed = plan.mixed, factors = plan.factors;
-  const int64_t strips = (plan.rows + plan.strip - 1) / plan.strip;
+  const int64_t rows = plan.images * plan.rows;
   const float one = 1, keep = plan.keep;
 #pragma omp parallel for schedule(static) num_threads(plan.threads)
   for (int64_t thread = 0; thread < plan.threads; thread++) {
     float* fields = scratch + thread * plan.strip * plan.columns * wide;
     float* sum = products + thread * wide * factors;
-    const int64_t tasks = plan.images * strips;
-    for (int64_t task = tasks * thread / plan.threads; task < tasks * (thread + 1) / plan.threads; task++) {
-      const int64_t image = task / strips, first = task % strips * plan.strip;
-      const int64_t last = std::min(first + plan.strip, plan.rows), at = (image * plan.rows + first) * plan.columns;
+    const int64_t start = rows * thread / plan.threads, end = rows * (thread + 1) / plan.threads;
+    std::fill(sum, sum + int64_t(wide) * factors, 0.0f);
+    for (int64_t first = start, last; first < end; first = last) {
+      last = std::min(first + plan.strip, end);
+      for (int64_t row = first, stop; row < last; row = stop) {  // image by image
+        const int64_t image = row / plan.rows, before = image * plan.rows;
+        stop = std::min(last, before + plan.rows);
+        STRIPS[plan.bank][plan.transposed](plan, maps + image * plan.height * plan.width * plan.channels, zeros, x, y,
+                                           row - before, stop - before, fields + (row - first) * plan.columns * wide);
+      }
+      const int64_t at = first * plan.columns;
       const int pixels = (last - first) * plan.columns;
-      STRIPS[plan.bank][plan.transposed](plan, maps + image * plan.height * plan.width * plan.channels, zeros, x, y,
-                                         first, last, fields);
       if (mixture)
         gemm("N", "N", &mixed, &pixels, &wide, &one, mixing, &mixed, fields, &wide, &keep, mixture + at * mixed, &mixed);
       if (factor)

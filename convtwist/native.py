@@ -7,7 +7,7 @@ same way, which keeps the result on disk.  If anything is missing, ``convtwist.b
 """
 
 import ctypes
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import torch
@@ -21,49 +21,66 @@ _STRIP = 1 << 17  # numbers in a thread's fields: half a megabyte, so that they 
 _BANKS = {"similarity": (0, 2), "affine": (1, 4), "first_order": (2, 8), "iso": (3, 4)}
 
 
-def add_fields(output, source, mixing, operators, padding, dilation, coords, *, keep=True, reduce=1):
+def add_fields(output, source, mixing, operators, stride, padding, dilation, coords, *, keep=True, reduce=1):
     """Do what ``convtwist.blocks.add_fields`` does."""
     if reduce > 1 or not (_kernel() and _last(source) and _last(output)):
-        return blocks.add_fields(output, source, mixing, operators, padding, dilation, coords, keep=keep, reduce=reduce)
-    _mix(source, operators, False, output.shape[2:], padding, dilation, coords, mixing.t().contiguous(), output,
+        return blocks.add_fields(output, source, mixing, operators, stride, padding, dilation, coords, keep=keep,
+                                 reduce=reduce)
+    _mix(source, operators, False, output.shape[2:], stride, padding, dilation, coords, mixing.t().contiguous(), output,
          keep=keep)
 
 
-def add_transposed(d_source, slope, source, weights, wanted, operators, padding, dilation, coords, *, keep=True):
+def add_transposed(d_source, slope, source, weights, wanted, operators, stride, padding, dilation, coords, *,
+                   keep=True):
     """Do what ``convtwist.blocks.add_transposed`` does."""
     if not (_kernel() and _last(slope) and _last(source) and (d_source is None or _last(d_source))):
-        return blocks.add_transposed(d_source, slope, source, weights, wanted, operators, padding, dilation, coords,
-                                     keep=keep)
-    padding = [2 * d - p for d, p in zip(dilation, padding, strict=True)]
-    products = _mix(slope, operators, True, source.shape[2:], padding, dilation, coords,
-                    weights.flatten(0, 1).contiguous(), d_source, source if wanted else None, keep)
-    return products.view(weights.shape) if wanted else torch.zeros_like(weights)
+        return blocks.add_transposed(d_source, slope, source, weights, wanted, operators, stride, padding, dilation,
+                                     coords, keep=keep)
+    weights = weights.contiguous()
+    if stride != (1, 1):
+        if d_source is not None:
+            blocks.add_mixed_first(d_source, slope, weights, operators, stride, padding, dilation, coords)
+        if wanted:
+            products = _mix(source, operators, False, slope.shape[2:], stride, padding, dilation, coords, factor=slope)
+            return products.unflatten(0, (len(weights), -1)).transpose(1, 2)
+    else:
+        padding = [2 * d - p for d, p in zip(dilation, padding, strict=True)]
+        products = _mix(slope, operators, True, source.shape[2:], stride, padding, dilation, coords,
+                        weights.flatten(0, 1), d_source, source if wanted else None, keep)
+        if wanted:
+            return products.view(weights.shape)
+    return torch.zeros_like(weights)
 
 
-class _Plan(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_int64 * count) for name, count in (
-        ("bank", 1), ("transposed", 1), ("threads", 1), ("strip", 1), ("maps", 4), ("size", 2), ("padding", 2),
-        ("dilation", 2), ("mixed", 1), ("factors", 1), ("keep", 1))]
+def _mix(maps, operators, transposed, size, stride, padding, dilation, coords, mixing=None, mixture=None, factor=None,
+         keep=True):
+    """Mix the fields of maps into ``mixture``, and return their products with ``factor``: one of them, or both.
 
-
-def _mix(maps, operators, transposed, size, padding, dilation, coords, mixing, mixture, factor=None, keep=True):
-    """Mix the fields of maps into ``mixture``; return their products with ``factor``.  Either may be ``None``."""
+    ``mixing`` is ``(fields x channels, out)``.
+    """
     bank, count = _BANKS[operators]
     images, channels, height, width = maps.shape
     threads, wide = torch.get_num_threads(), count * channels
-    x, y = (axis.flatten().contiguous() for axis in coordinate_grid(
-        *(maps.shape[2:] if transposed else size), coords=coords, dtype=maps.dtype, device=maps.device))
-    # Strips fit into the cache, are alike in height, and keep all threads busy.
-    strips = max(1, -(-size[0] * size[1] * wide // _STRIP), -(-threads // images))
-    strip = max(1, -(-size[0] // strips))
-    scratch = maps.new_empty(threads, strip * size[1] * wide)
+    x, y = _axes(*((height, width) if transposed else size), coords)
+    share = -(-images * size[0] // threads)  # rows for each thread, in strips that fit into the cache and are alike
+    strip = -(-share // -(-share * size[1] * wide // _STRIP))
+    zeros, scratch = maps.new_zeros(channels), maps.new_empty(threads, strip * size[1] * wide)
     factors = 0 if factor is None else factor.shape[1]
-    products = maps.new_zeros(threads, wide, factors)
-    plan = _Plan(*((value,) for value in (bank, transposed, threads, strip)), (images, height, width, channels),
-                 tuple(size), tuple(padding), tuple(dilation), (mixing.shape[1],), (factors,), (keep,))
-    zeros = maps.new_zeros(channels)
-    _kernel()(ctypes.byref(plan), *map(_pointer, (maps, zeros, x, y, mixing, mixture, factor, products, scratch)))
-    return products.sum(0)
+    products = maps.new_empty(threads, wide, factors)
+    plan = _Plan(bank, transposed, threads, strip, images, height, width, channels, *size, *stride, *padding, *dilation,
+                 0 if mixing is None else mixing.shape[1], factors, keep)
+    tensors = maps, zeros, x, y, mixing, mixture, factor, products, scratch
+    _kernel()(plan, *(tensor if tensor is None else tensor.data_ptr() for tensor in tensors))
+    return products.sum(0) if factors else None
+
+
+_Plan = ctypes.c_int64 * 19
+
+
+@lru_cache(maxsize=64)  # a dozen small operations, for each layer at each step
+def _axes(height, width, coords):
+    grid = coordinate_grid(height, width, coords=coords, dtype=torch.float32, device="cpu")
+    return [axis.flatten().contiguous() for axis in grid]
 
 
 @cache
@@ -78,12 +95,8 @@ def _kernel():
         gemm = ctypes.cast(library.sgemm_, ctypes.c_void_p)
     except Exception:  # whatever a machine may lack
         return None
-    mix.restype = None
+    mix.restype, mix.argtypes = None, [_Plan] + [ctypes.c_void_p] * 10
     return lambda plan, *pointers: mix(plan, gemm, *pointers)
-
-
-def _pointer(tensor):
-    return ctypes.c_void_p(None if tensor is None else tensor.data_ptr())
 
 
 def _last(maps):

@@ -54,9 +54,9 @@ def test_the_twist_agrees_with_the_plain_layer(operators, block, way, monkeypatc
     """In blocks and strips of one row or image, of some with a rest, and of all; channels in eights with a rest."""
     monkeypatch.setattr(blocks, "_BLOCK", block)
     monkeypatch.setattr(native, "_STRIP", block)
-    for padding, dilation, coords, bias, channels in itertools.product(
-            ((1, 1), (0, 2)), ((1, 1), (2, 1)), ("centered", "legacy"), (True, False), (1, 3, 19)):
-        step = fused.TwistStep(padding, dilation, coords)
+    for padding, dilation, stride, coords, bias, channels in itertools.product(
+            ((1, 1), (0, 2)), ((1, 1), (2, 1)), ((1, 1), (2, 3)), ("centered", "legacy"), (True, False), (1, 3, 19)):
+        step = fused.TwistStep(padding, dilation, coords, 1, stride)
         results = both(lambda *t, step=step: torch.ops.convtwist.twist(*t, *vars(step).values()), step.plain,
                        twist_case(operators, channels, bias=bias))
         for ours, expected in zip(*results, strict=True):
@@ -76,7 +76,7 @@ def test_the_isotropic_layer_agrees_with_the_plain_one(reduce, way):
 def test_pytorch_finds_the_operators_sound(way):
     """Schema, shapes and strides foretold, gradients registered, traced as they run (``torch.library.opcheck``)."""
     ours = torch.ops.convtwist
-    for operator, tensors, options in ((ours.twist, twist_case("similarity"), ([1, 0], [1, 1], "centered", 1)),
+    for operator, tensors, options in ((ours.twist, twist_case("similarity"), ([1, 0], [1, 1], "centered", 1, [1, 2])),
                                        (ours.iso, iso_case(), (2, "centered"))):
         leaves = [t.requires_grad_() for t in tensors]
         found = torch.library.opcheck(operator, (*leaves, *options))
@@ -145,7 +145,7 @@ def test_without_what_the_code_needs(missing, monkeypatch):
             torch.testing.assert_close(a, b, rtol=1e-5, atol=5e-5)
     assert len(attempts) == 1
     with pytest.raises(RuntimeError):
-        torch.ops.convtwist.twist(tensors[0][:, :2], *tensors[1:], [1, 1], [1, 1], "centered", 1)
+        torch.ops.convtwist.twist(tensors[0][:, :2], *tensors[1:], [1, 1], [1, 1], "centered", 1, [1, 1])
 
 
 @pytest.mark.parametrize("way", ["C++"], indirect=True)

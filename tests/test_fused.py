@@ -27,10 +27,10 @@ def tensors(fields=2, size=(6, 5), batch=3, dtype=torch.float32):
             draw(3, fields, 4, 3, dtype=dtype), draw(4, 4, dtype=dtype)]
 
 
-def both(arguments, padding=(1, 1), dilation=(1, 1), coords="centered"):
+def both(arguments, padding=(1, 1), dilation=(1, 1), coords="centered", stride=(1, 1)):
     """Return outputs and gradients of the fused step and of the plain one."""
-    for layer in (lambda *t: apply_step(fused.TwistStep(padding, dilation, coords), *t),
-                  lambda *t: fused.plain(*t, (1, 1), padding, dilation, 1, coords)):
+    for layer in (lambda *t: apply_step(fused.TwistStep(padding, dilation, coords, 1, stride), *t),
+                  lambda *t: fused.plain(*t, stride, padding, dilation, 1, coords)):
         leaves = [tensor.detach().requires_grad_() for tensor in arguments]
         output = layer(*leaves)
         slope = draw(5, *output.shape).to(memory_format=torch.channels_last)
@@ -42,13 +42,14 @@ def both(arguments, padding=(1, 1), dilation=(1, 1), coords="centered"):
 def test_agrees_with_the_plain_layer(operators, block, monkeypatch):
     """In blocks of one image, of some with a rest, and of all."""
     monkeypatch.setattr(blocks, "_BLOCK", block)
-    for padding, dilation, coords, layout, size in itertools.product(
-            ((1, 1), (0, 2)), ((1, 1), (2, 1)), ("centered", "legacy"), (False, True), ((6, 5), (5, 9))):
+    for padding, dilation, stride, coords, layout, size in itertools.product(
+            ((1, 1), (0, 2)), ((1, 1), (2, 1)), ((1, 1), (2, 3)), ("centered", "legacy"), (False, True),
+            ((6, 5), (5, 9))):
         arguments = tensors(FIELDS[operators], size)
         if layout:
             arguments[0] = arguments[0].to(memory_format=torch.channels_last)
-        assert fused.TwistStep.covers((1, 1), padding, dilation, 1, 3) and fused.applies(*arguments)
-        (ours, *_), (expected, *_) = pairs = list(both(arguments, padding, dilation, coords))
+        assert fused.TwistStep.covers(padding, dilation, 1, 3) and fused.applies(*arguments)
+        (ours, *_), (expected, *_) = pairs = list(both(arguments, padding, dilation, coords, stride))
         assert ours.stride() == expected.stride()
         for ours, expected in zip(*pairs, strict=True):
             torch.testing.assert_close(ours, expected, rtol=1e-5, atol=2e-5)
@@ -69,13 +70,14 @@ def test_groups_agree_with_the_plain_layer(operators):
             torch.testing.assert_close(ours, expected, rtol=1e-5, atol=5e-5)
 
 
+@pytest.mark.parametrize("stride", [(1, 1), (2, 1)])
 @pytest.mark.parametrize("wanted", [w for w in itertools.product((False, True), repeat=4) if any(w)])
-def test_any_part_may_be_frozen(wanted):
+def test_any_part_may_be_frozen(wanted, stride):
     arguments = tensors()
     leaves = [tensor.clone().requires_grad_(want) for tensor, want in zip(arguments, wanted, strict=True)]
-    apply_step(SAME, *leaves).sum().backward()
+    apply_step(fused.TwistStep((1, 1), (1, 1), "centered", 1, stride), *leaves).sum().backward()
     expected = [tensor.clone().requires_grad_() for tensor in arguments]
-    fused.plain(*expected, (1, 1), (1, 1), (1, 1), 1, "centered").sum().backward()
+    fused.plain(*expected, stride, (1, 1), (1, 1), 1, "centered").sum().backward()
     for leaf, reference, want in zip(leaves, expected, wanted, strict=True):
         assert (leaf.grad is not None) == want
         if want:
@@ -155,8 +157,8 @@ def test_other_cases_take_the_plain_way():
         assert not fused.applies(source, *parameters)
     with torch.backends.mkldnn.flags(enabled=False):
         assert not fused.applies(source, *parameters)
-    assert fused.TwistStep.covers((1, 1), (2, 4), (1, 2), 1, 1) and fused.TwistStep.covers((1, 1), (1, 1), (1, 1), 2, 4)
-    for arguments in (((2, 1), (1, 1), (1, 1), 1, 4), ((1, 1), (1, 1), (1, 1), 2, 3), ((1, 1), (3, 0), (1, 1), 1, 4)):
+    assert fused.TwistStep.covers((2, 4), (1, 2), 1, 1) and fused.TwistStep.covers((1, 1), (1, 1), 2, 4)
+    for arguments in (((1, 1), (1, 1), 2, 3), ((3, 0), (1, 1), 1, 4)):
         assert not fused.TwistStep.covers(*arguments)
     assert fused.IsoStep.covers(draw(1, 2, 3, 8, 6), 2, 1)
     assert not fused.IsoStep.covers(draw(1, 2, 3, 8, 7), 2, 1) and not fused.IsoStep.covers(draw(1, 2, 4, 8, 8), 1, 2)
