@@ -42,6 +42,21 @@ static inline V derivative(const V* v) {
   return (v[6] - v[0]) + middle * (v[7] - v[1]) + (v[8] - v[2]);
 }
 
+// The same of x v and of y v, with few products.
+template <int kind, class V>
+static inline V derivative_of_x(const V* v, const float* x) {
+  constexpr float middle = kind < 2 ? 2 : -2;
+  if (kind % 2 == 0) return x[2] * (v[2] + middle * v[5] + v[8]) - x[0] * (v[0] + middle * v[3] + v[6]);
+  return x[0] * (v[6] - v[0]) + (middle * x[1]) * (v[7] - v[1]) + x[2] * (v[8] - v[2]);
+}
+
+template <int kind, class V>
+static inline V derivative_of_y(const V* v, const float* y) {
+  constexpr float middle = kind < 2 ? 2 : -2;
+  if (kind % 2 == 0) return y[0] * (v[2] - v[0]) + (middle * y[1]) * (v[5] - v[3]) + y[2] * (v[8] - v[6]);
+  return y[2] * (v[6] + middle * v[7] + v[8]) - y[0] * (v[0] + middle * v[1] + v[2]);
+}
+
 template <class V>
 static inline V laplacian(const V* v) {
   return ((v[0] + v[2] + v[6] + v[8]) + 4.0f * (v[1] + v[3] + v[5] + v[7]) - 20.0f * v[4]) * (1 / 6.0f);
@@ -56,16 +71,13 @@ struct Pixel {
 // All fields of a few channels of a pixel, each field ``apart`` from the one before.
 template <int bank, bool transposed, class V>
 static inline void fields_of(const Pixel& pixel, int64_t channel, int64_t apart, float* fields) {
-  V v[9], along_x[9], along_y[9];
+  V v[9];
   for (int k = 0; k < 9; k++) v[k] = load<V>(pixel.taps[k] + channel);
   auto put = [&](int field, V values) { std::memcpy(fields + field * apart + channel, &values, sizeof(V)); };
-  if (transposed)
-    for (int k = 0; k < 9; k++) {  // an odd kernel turned over is its negative
-      along_x[k] = -pixel.x[k % 3] * v[k];
-      along_y[k] = -pixel.y[k / 3] * v[k];
-    }
-#define BY_X(kind) (pixel.scale[kind] * (transposed ? derivative<kind>(along_x) : pixel.x[1] * derivative<kind>(v)))
-#define BY_Y(kind) (pixel.scale[kind] * (transposed ? derivative<kind>(along_y) : pixel.y[1] * derivative<kind>(v)))
+  const float *x = pixel.x, *y = pixel.y, *scale = pixel.scale;
+  // An odd kernel turned over is its negative.
+#define BY_X(kind) (transposed ? -scale[kind] * derivative_of_x<kind>(v, x) : scale[kind] * x[1] * derivative<kind>(v))
+#define BY_Y(kind) (transposed ? -scale[kind] * derivative_of_y<kind>(v, y) : scale[kind] * y[1] * derivative<kind>(v))
   if (bank == ISO) {
     put(0, v[4]);
     put(1, laplacian(v));
