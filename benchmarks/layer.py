@@ -2,12 +2,12 @@
 
 Book: chapter 12.  ::
 
-    python benchmarks/layer.py                        everything; the better part of an hour on two cores
+    python benchmarks/layer.py                        everything; a quarter of an hour on two cores
     python benchmarks/layer.py --quick                a smoke test
     python benchmarks/layer.py --skip compiled resnet
 
-Contenders take turns.  A ratio is the median over the rounds of "this layer / Conv2d in the same round and the
-same engine".  Training is forward and backward, with the gradient of the input; for ResNet-50 it is a whole
+Each contender takes turns with Conv2d.  A ratio is the median over the rounds of "this layer / Conv2d in the same round
+and the same engine".  Training is forward and backward, with the gradient of the input; for ResNet-50 it is a whole
 step with loss and optimizer.
 """
 
@@ -180,17 +180,17 @@ def resnet_multiply_adds(contender, batch, side):
 
 
 def measure(options, engines, device, kinds, resident):
-    """Time every contender, engine and kind in one go, then take the peaks of memory, one at a time."""
-    keys = list(itertools.product(options.contenders, engines, kinds))
-    cases = {key: kinds[key[2]](key[0], key[1]) for key in keys}
-    seconds = interleaved(cases, device, repeats=options.repeats, least_seconds=0 if options.quick else 0.05)
+    """Time every contender in turns with Conv2d, and take its peak of memory."""
     rows = []
     for name, engine in itertools.product(options.contenders, engines):
+        pairs = itertools.product(kinds, ("Conv2d", name))
+        cases = {(kind, who): kinds[kind](who, engine) for kind, who in pairs}
+        seconds = interleaved(cases, device, repeats=options.repeats, least_seconds=0 if options.quick else 0.05)
         row = {"contender": name, "engine": engine}
         for kind in kinds:
-            row[kind] = summary(seconds[name, engine, kind], seconds["Conv2d", engine, kind])
+            row[kind] = summary(seconds[kind, name], seconds[kind, "Conv2d"])
         held = resident(name)
-        row["peak_bytes"] = peak_memory(cases[name, engine, "training"], device, held)
+        row["peak_bytes"] = peak_memory(cases["training", name], device, held)
         resident(name)  # gradients out of the way of the next
         rows.append(row)
     for row in rows:

@@ -13,7 +13,7 @@ from torch import Tensor
 from convtwist.kernels import laplacian
 from convtwist.operators import OPERATORS, coordinate_grid, derivative_kernels
 
-__all__ = ["add_fields", "add_transposed"]
+__all__ = ["add_fields", "add_mixed_first", "add_transposed"]
 
 _BLOCK = 1 << 19  # numbers in the buffer of fields: 2 MB, so that all that is made of it fits into the caches
 
