@@ -74,7 +74,7 @@ def _field_products(source, slope, weights, wanted, operators, stride, padding, 
     if wanted:
         for images, bank in _field_blocks(source, operators, slope.shape[2:], stride, padding, dilation, coords):
             products.addmm_(bank.flatten(0, 2).t(), _pixels(slope[images]))
-    return products.view(fields, channels, out).transpose(1, 2)
+    return products.view(fields, channels, out).transpose(1, 2).contiguous()
 
 
 def _field_blocks(source, operators, size, stride, padding, dilation, coords):

@@ -1,4 +1,4 @@
-"""The fields of a layer, made and mixed strip by strip in a few lines of C++; where they can't be compiled, in blocks.
+"""The fields of a layer, made and mixed strip by strip in C++; where that can't be compiled, in blocks.
 
 Book: chapter 12.  Source: new here.
 
@@ -42,7 +42,7 @@ def add_transposed(d_source, slope, source, weights, wanted, operators, stride, 
             blocks.add_mixed_first(d_source, slope, weights, operators, stride, padding, dilation, coords)
         if wanted:
             products = _mix(source, operators, False, slope.shape[2:], stride, padding, dilation, coords, factor=slope)
-            return products.unflatten(0, (len(weights), -1)).transpose(1, 2)
+            return products.unflatten(0, (len(weights), -1)).transpose(1, 2).contiguous()
     else:
         padding = [2 * d - p for d, p in zip(dilation, padding, strict=True)]
         products = _mix(slope, operators, True, source.shape[2:], stride, padding, dilation, coords,

@@ -85,12 +85,13 @@ def test_any_part_may_be_frozen(wanted, stride):
 
 
 @pytest.mark.parametrize("operators", FIELDS)
-@pytest.mark.parametrize("bias", [True, False])
-def test_derivatives_of_first_and_second_order(operators, bias):
+@pytest.mark.parametrize("bias, stride", [(True, (1, 1)), (False, (1, 1)), (True, (2, 1))])
+def test_derivatives_of_first_and_second_order(operators, bias, stride):
     leaves = [t.requires_grad_() for t in tensors(FIELDS[operators], (3, 4), 2, torch.float64)]
 
     def layer(*given):
-        return apply_step(SAME, *given, *(() if bias else (None,)))
+        step = fused.TwistStep((1, 1), (1, 1), "centered", 1, stride)
+        return apply_step(step, *given, *(() if bias else (None,)))
 
     leaves = leaves if bias else leaves[:3]
     with torch.random.fork_rng():
@@ -130,13 +131,14 @@ def test_nothing_but_the_input_is_kept():
     assert {t.data_ptr() for t in kept} <= owners
 
 
+@pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_without_a_twist_output_and_gradients_are_those_of_conv2d_bit_for_bit(layout):
-    conv = nn.Conv2d(8, 12, 3, padding=1)
-    layer = ConvTwist2d(8, 12, 3, padding=1, twist_init="zeros")
+def test_without_a_twist_output_and_gradients_are_those_of_conv2d_bit_for_bit(layout, stride):
+    conv = nn.Conv2d(8, 12, 3, stride, padding=1)
+    layer = ConvTwist2d(8, 12, 3, stride, padding=1, twist_init="zeros")
     layer.load_state_dict(conv.state_dict(), strict=False)
     u = draw(1, 2, 8, 10, 9).to(memory_format=layout)
-    slope = draw(2, 2, 12, 10, 9)
+    slope = draw(2, *conv(u).shape)
     results = []
     for module in (conv, layer):
         v = u.clone().requires_grad_()
