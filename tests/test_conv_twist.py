@@ -9,8 +9,8 @@ from torch import nn
 
 import convtwist
 from convtwist import ConvTwist2d
-from convtwist.channels import permutation
-from convtwist.functional import _permuted, conv_twist2d
+from convtwist.channels import permutation, reorder
+from convtwist.functional import conv_twist2d
 
 torch.set_num_threads(1)
 
@@ -85,7 +85,7 @@ def test_module_equals_function(options):
                                               ("shuffle", 2), ("shuffle", 4), ("cycle", 1), ("shuffle", 1)])
 def test_permuting_by_rolls_is_permuting_by_index(kind, groups):
     u = torch.randn(2, 16, 3, 3)
-    assert torch.equal(_permuted(u, kind, groups), u[:, permutation(kind, 16, groups)])
+    assert torch.equal(reorder(u, kind, groups), u[:, permutation(kind, 16, groups)])
 
 
 def test_the_three_starts():
