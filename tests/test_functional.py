@@ -58,7 +58,7 @@ GRID = list(itertools.product(
     (1, 2),  # groups
     (False, True),  # center
     ("centered", "legacy"),  # coords
-))  # fmt: skip
+))
 
 
 @pytest.mark.parametrize("operators", FIELDS)
@@ -304,7 +304,7 @@ REFUSED = {
     "reduce must be": lambda: iso_twist2d(U, torch.rand(4, 4, 4), reduce=0),
     r"weight must be \(out, in / groups, 4\)": lambda: iso_twist2d(U, torch.rand(4, 4, 3)),
     "weight must have 3 axes": lambda: iso_twist2d(U, W),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("message", REFUSED)
