@@ -89,7 +89,7 @@ def load(source, *, max_side: int | None = None, max_pixels: int = 64_000_000) -
 
 
 def photograph(source, *, max_side: int = 600, min_side: int = 64) -> np.ndarray:
-    """Return the reader's own picture as the chapters take it: ``(height, width, 3)`` in ``uint8``, neither huge nor tiny.
+    """Return the reader's own picture as the chapters take it: ``(height, width, 3)`` ``uint8``, of a size that suits.
 
     Args:
         source: what :func:`load` takes, such as ``"mine.jpg"``.
