@@ -40,8 +40,8 @@ class Failure(NamedTuple):
         return f"code cell {self.cell}, line {self.line}: {self.source}   {self.error}"
 
 
-def _scene(height=260, width=390, seed=0):
-    """Return a colour photograph of these sides: the coffee cup, which is none of the chapters' own choice, enlarged."""
+def _scene(height=260, width=390):
+    """Return the coffee cup at these sides: a photograph that the chapters did not choose."""
     picture = Image.open(BOOK.parent / "images" / "coffee.png").convert("RGB")
     return picture.resize((width, height), Image.Resampling.LANCZOS)
 
@@ -62,7 +62,7 @@ def _screenshot(path):
     draw.rectangle((0, 0, 1366, 60), fill="#24292f")
     draw.rectangle((0, 60, 220, 850), fill="#f3f4f6")
     for row in range(24):
-        draw.text((250, 90 + 30 * row), f"{row:02d}  a line of text that runs to somewhere near the middle", fill="#111111")
+        draw.text((250, 90 + 30 * row), f"{row:02d}  a line of text that ends near the middle", fill="#111111")
         draw.text((20, 90 + 30 * row), f"entry {row}", fill="#0b57d0")
     draw.rectangle((900, 120, 1300, 420), outline="#0b57d0", fill="#e8f0fe")
     picture.save(path)
