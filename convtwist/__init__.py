@@ -11,8 +11,8 @@ from convtwist.iso_twist import IsoTwist2d
 
 __version__ = "0.1.0"
 
-__all__ = ["ConvTwist2d", "IsoTwist2d", "__version__", "check", "conversion_report", "convert", "param_groups", "revert",
-           "show_config"]
+__all__ = ["ConvTwist2d", "IsoTwist2d", "__version__", "check", "conversion_report", "convert", "param_groups",
+           "revert", "show_config"]
 
 MODULES = ("functional", "operators", "kernels", "flow", "channels", "arithmetic", "matrix", "reference", "images",
            "plot", "labs", "exercises", "posted", "results", "train")
