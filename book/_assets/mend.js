@@ -7,9 +7,6 @@ document.addEventListener("DOMContentLoaded", () => {
   // docutils marks a bibliography as a list without list items; plain text is what screen readers read well.
   for (const list of document.querySelectorAll(".citation-list[role=list]")) list.removeAttribute("role");
   for (const entry of document.querySelectorAll("[role=doc-biblioentry]")) entry.removeAttribute("role");
-
-  // A folded cell is announced as "Toggle hidden content", not by the words on it ("Show the solution").
-  for (const summary of document.querySelectorAll("details.hide > summary")) summary.removeAttribute("aria-label");
 });
 
 // The theme puts what scrolls into the tab order when the window changes; what is unfolded has changed, too.

@@ -36,7 +36,7 @@ PAPER = """() => {
     ".convtwist-lab button"];
   return {
     shown: gone.filter(name => [...document.querySelectorAll(name)].some(element => element.checkVisibility())),
-    folded: [...article.querySelectorAll("details.hide .cell_input")]
+    folded: [...article.querySelectorAll("div.cell:not(.tag_hide-input) > details.hide .cell_input")]
       .filter(code => !code.getClientRects().length).length,
     wide: [...article.querySelectorAll("pre, img, table, mjx-container, canvas")]
       .filter(element => element.getBoundingClientRect().right > innerWidth + 1 || (element.tagName === "PRE"
