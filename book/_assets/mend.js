@@ -7,6 +7,9 @@ document.addEventListener("DOMContentLoaded", () => {
   // docutils marks a bibliography as a list without list items; plain text is what screen readers read well.
   for (const list of document.querySelectorAll(".citation-list[role=list]")) list.removeAttribute("role");
   for (const entry of document.querySelectorAll("[role=doc-biblioentry]")) entry.removeAttribute("role");
+
+  // The arrow beside a page that has pages below it says nothing to a screen reader.
+  for (const arrow of document.querySelectorAll(".bd-links summary")) arrow.setAttribute("aria-label", "Pages below");
 });
 
 // The theme puts what scrolls into the tab order when the window changes; what is unfolded has changed, too.

@@ -2,7 +2,7 @@
 
 Pictures get their width and height, so that nothing moves while a page loads. The glossary's and the bibliography's
 entries go into ``_static/previews.js``, from which ``reading.js`` shows them beside a link. Both work from a plain
-folder of files. (sphinx-tippy does the second, but needs two scripts from elsewhere and writes files with random names.)
+folder of files. (sphinx-tippy does the second, too, but with two scripts from elsewhere and files with random names.)
 """
 
 import json
