@@ -50,4 +50,4 @@ def twist_lab(photo, *, a: float = 0.0, b: float = 0.25, steps: int = 100, cente
         },
         still=(to_data_url(photo), alt),
         pruned=True,
-    )  # fmt: skip
+    )

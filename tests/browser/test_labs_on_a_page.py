@@ -70,7 +70,7 @@ def test_accessible_and_no_wider_than_the_screen(pages, theme, width):
     page = pages.open(
         labs.correlation_stepper(PHOTO), labs.size_calculator(8, 3, stride=2, padding=1, transposed=True),
         labs.size_calculator((8, 7), 3, stride=2, dilation=2), labs.size_calculator(3, 5), width=width, theme=theme,
-    )  # fmt: skip
+    )
     page.get_by_label("Example").select_option("six")
     page.get_by_label("true convolution").check()
     page.get_by_label("Input row 0, column 1", exact=True).first.fill("NaN")
