@@ -123,10 +123,21 @@ def test_every_notebook_is_in_the_table_of_contents():
     toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
     listed = [entry["file"].removesuffix(".ipynb") for part in toc["parts"] for entry in part["chapters"]]
     assert {f"book/{path.stem}" for path in NOTEBOOKS} <= set(listed)
-    titles = {entry["file"]: entry.get("title", "") for part in toc["parts"] for entry in part["chapters"]}
-    for path in CHAPTERS:
-        number, heading = int(path.name[:2]), text(path).splitlines()[0].removeprefix("# ")
-        assert titles[f"book/{path.stem}"] == f"{number}. {heading}"
+    numbered = [entry["file"] for part in toc["parts"] if part.get("numbered") for entry in part["chapters"]]
+    assert numbered == [f"book/{path.stem}" for path in CHAPTERS], "the order of the files is that of the numbers"
+    assert [int(path.name[:2]) for path in CHAPTERS] == list(range(1, len(CHAPTERS) + 1))
+
+
+def test_names_of_figures_and_equations():
+    """A figure with a name has a caption; each name is of its kind and stands once in the book."""
+    figures = [cell.metadata.mystnb.figure for path in NOTEBOOKS for cell in cells(path, "code")
+               if "figure" in cell.metadata.get("mystnb", {})]
+    assert all(len(figure.caption.split()) >= 4 for figure in figures)
+    names = [figure.name for figure in figures]
+    equations = [name for path in NOTEBOOKS for name in re.findall(r"^\$\$ \((\S+)\)$", text(path), re.MULTILINE)]
+    assert names and all(name.startswith("fig-") for name in names)
+    assert equations and all(name.startswith("eq-") for name in equations)
+    assert len(set(names + equations)) == len(names + equations)
 
 
 @each_chapter
