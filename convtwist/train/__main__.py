@@ -14,6 +14,13 @@ _DRAWING = {"matplotlib": "matplotlib>=3.8,<4"}
 
 def main() -> None:
     """Print the overview, or run one command after looking whether all that it imports is installed."""
+    try:
+        _run()
+    except KeyboardInterrupt:  # a run says more itself
+        sys.exit(130)
+
+
+def _run():
     command = sys.argv[1] if len(sys.argv) > 1 else None
     if command in (None, "-h", "--help"):
         print(overview.overview(), end="")

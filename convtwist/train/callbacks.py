@@ -12,12 +12,11 @@ import torch
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from convtwist.train.export import save_weights
 from convtwist.train.overview import program
 
-__all__ = ["ExportWeights", "RunSummary", "died_of_sigterm"]
+__all__ = ["ExportWeights", "RunSummary"]
 
 
 class ExportWeights(Callback):
@@ -50,9 +49,15 @@ class RunSummary(Callback):
 
     def __init__(self, command: Sequence[str]):
         self.command = _without(list(command), "--ckpt_path")
+        self.trainer = None
 
-    def finished(self, trainer) -> None:
-        """Print the summary of a run that came to its end; called when the progress bar is gone."""
+    def setup(self, trainer, pl_module, stage) -> None:
+        """Remember whose run it is."""
+        self.trainer = trainer
+
+    def finished(self) -> None:
+        """Print the summary of a run that came to its end, after the progress bar's."""
+        trainer = self.trainer
         if not trainer.is_global_zero or trainer.fast_dev_run:
             return
         root, epochs = trainer.default_root_dir, trainer.current_epoch
@@ -66,15 +71,14 @@ class RunSummary(Callback):
             lines += ["Train longer:", f"  {_typed(*self.command, '--ckpt_path=last', *longer)}"]
         print("\n" + "\n".join(lines), flush=True)
 
-    def on_exception(self, trainer, pl_module, exception) -> None:
+    def stopped(self, by: str) -> None:
         """Print what is kept of a run that was stopped, and the command that continues it."""
-        by = "Ctrl-C" if isinstance(exception, KeyboardInterrupt) else "SIGTERM"
-        if not isinstance(exception, (KeyboardInterrupt, SIGTERMException)) and not died_of_sigterm(exception):
+        trainer = self.trainer
+        if trainer is None or trainer.fast_dev_run or trainer.state.fn != "fit":
+            if trainer is None or trainer.is_global_zero:
+                print(f"\nStopped by {by}.", flush=True)
             return
         if not trainer.is_global_zero:
-            return
-        if trainer.state.fn != "fit" or trainer.fast_dev_run:
-            print(f"\nStopped by {by}.", flush=True)
             return
         last = _last(trainer)
         if last is None:
@@ -82,9 +86,9 @@ class RunSummary(Callback):
                      f"  {_typed(*self.command)}"]
         else:
             wanted = f" of {trainer.max_epochs}" if (trainer.max_epochs or 0) > 0 else ""
-            lines = [f"Stopped by {by}; {_epochs(_epoch(last) + 1)}{wanted} kept{self._accuracy(trainer)}.",
+            lines = [f"Stopped by {by} with {_epochs(_epoch(last) + 1)}{wanted} done{self._accuracy(trainer)}.",
                      *self._places(trainer),
-                     "Continue after the last epoch that is kept:", f"  {_typed(*self.command, '--ckpt_path=last')}"]
+                     "Continue after the last of these epochs:", f"  {_typed(*self.command, '--ckpt_path=last')}"]
         print("\n" + "\n".join(lines), flush=True)
 
     def _accuracy(self, trainer):
@@ -100,12 +104,8 @@ class RunSummary(Callback):
         folder = os.path.join(trainer.default_root_dir, "checkpoints")
         kept = ", ".join(sorted(path.name for path in Path(folder).glob("*.ckpt")))
         lines = [f"  checkpoints  {_near(folder)} ({kept})"] if kept else []
-        return lines + [f"  {kind}      {_near(path)}" for path, kind in reversed(files) if path and os.path.exists(path)]
-
-
-def died_of_sigterm(error: BaseException) -> bool:
-    """Return whether an error says that a process which reads pictures got SIGTERM, as a whole group of them does."""
-    return "killed by signal: Terminated" in str(error)
+        files = [(path, kind) for path, kind in files if path and os.path.exists(path)]
+        return lines + [f"  {kind}      {_near(path)}" for path, kind in reversed(files)]
 
 
 def _judges(trainer):

@@ -6,6 +6,7 @@ Book: chapter 11.
 import json
 import logging
 import os
+import signal
 import sys
 import textwrap
 import traceback
@@ -17,7 +18,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, Namespa
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from convtwist.train.callbacks import ExportWeights, RunSummary, died_of_sigterm
+from convtwist.train.callbacks import ExportWeights, RunSummary
 from convtwist.train.data import Pictures
 from convtwist.train.module import Classifier
 from convtwist.train.overview import COMMANDS, CONFIGS, configs, program
@@ -67,12 +68,12 @@ class TrainCLI(LightningCLI):
     """Keeps a run's checkpoints, logs and weights in ``--trainer.default_root_dir``, where ``last`` finds them.
 
     Args:
-        args: what was typed after the program's name.
+        summary: the callback that says how the run went.
         explain_all: whether ``--help`` explains Lightning's rarer settings, too.
     """
 
-    def __init__(self, args: list[str], *, explain_all: bool = False):
-        self.summary, self.explain_all = RunSummary(args), explain_all
+    def __init__(self, summary: RunSummary, *, explain_all: bool = False):
+        self.summary, self.explain_all = summary, explain_all
         super().__init__(Classifier, Pictures, seed_everything_default=1, auto_configure_optimizers=False,
                          load_from_checkpoint_support=False,
                          trainer_defaults={"default_root_dir": "runs/default", "max_epochs": 20},
@@ -108,9 +109,12 @@ class TrainCLI(LightningCLI):
             config.ckpt_path = os.path.join(folder, f"{given}.ckpt")
         if config.ckpt_path and "://" not in config.ckpt_path and config.ckpt_path not in ("hpc", "registry") \
                 and not os.path.isfile(config.ckpt_path):
-            anew = "; to start a new run there, leave --ckpt_path away" if self.subcommand == "fit" else ""
-            raise ValueError(f"there is no checkpoint {config.ckpt_path}, seen from {Path.cwd()}; check "
-                             f"{'--trainer.default_root_dir' if given in ('best', 'last') else '--ckpt_path'}{anew}")
+            missing = f"there is no file {config.ckpt_path}, seen from {Path.cwd()}"
+            anew = ", or leave --ckpt_path away to start a run there" if self.subcommand == "fit" else ""
+            if given in ("best", "last"):
+                raise ValueError(f"{root} holds no run to take the {given} epoch of: {missing}; check "
+                                 f"--trainer.default_root_dir{anew}")
+            raise ValueError(f"{missing}; check --ckpt_path")
         if self.subcommand == "fit":
             if not config.ckpt_path and not config.trainer.fast_dev_run and os.path.exists(f"{folder}/last.ckpt"):
                 raise ValueError(f"{config.trainer.default_root_dir} holds a run already; continue it with "
@@ -137,7 +141,7 @@ class TrainCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Say how the run went."""
-        self.summary.finished(self.trainer)
+        self.summary.finished()
 
 
 def _page(parser, subcommand):
@@ -208,20 +212,31 @@ def run(args: list[str] | None = None) -> None:
     for module in ("utilities.rank_zero", "trainer.connectors.signal_connector"):
         logging.getLogger(f"lightning.pytorch.{module}").addFilter(_is_news)
     typed = list(sys.argv[1:] if args is None else args)
+    summary = RunSummary(typed)
     try:
         # Processes that Lightning starts for other devices read these.
         sys.argv[1:] = with_config_paths(["--help" if word == "--help-all" else word for word in typed])
-        TrainCLI(typed, explain_all="--help-all" in typed)
-    except SIGTERMException:
-        sys.exit(143)
+        TrainCLI(summary, explain_all="--help-all" in typed)
     except SystemExit as ended:
-        sys.exit(130 if isinstance(ended.__context__, KeyboardInterrupt) else ended.code)
+        if isinstance(ended, SIGTERMException):
+            _stop(summary, "SIGTERM", 143)
+        if isinstance(ended.__context__, KeyboardInterrupt):
+            _stop(summary, "Ctrl-C", 130)
+        raise
     except (ValueError, OSError) as error:
         frames = traceback.extract_tb(error.__traceback__)
         if not Path(frames[-1].filename).is_relative_to(Path(__file__).parents[1]):
             raise
         sys.exit(f"error: {error}")
     except RuntimeError as error:
-        if not died_of_sigterm(error):
+        if "killed by signal: Terminated" not in str(error):
             raise
-        sys.exit(143)
+        # SIGTERM to a whole group of processes, as SLURM and systemd send it: those that read pictures go first.
+        _stop(summary, "SIGTERM", 143)
+
+
+def _stop(summary, by, code):
+    if hasattr(signal, "SIGCHLD"):
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler raises once more for each reader that ends
+    summary.stopped(by)
+    sys.exit(code)

@@ -14,7 +14,7 @@ __all__ = ["main", "read_log", "training_log"]
 
 _PANELS = (("loss", {"training": "train_loss_epoch", "validation": "val_loss"}),
            ("accuracy", {"training": "train_accuracy", "validation": "val_accuracy"}),
-           ("learning rate", {"": "lr"}))
+           ("learning rate", {"": "lr"}))  # by step or by epoch, whichever has more points
 
 
 def read_log(run) -> dict[str, list[tuple[int, float]]]:
@@ -67,12 +67,13 @@ def training_log(run):
     from convtwist.plot import WIDTH, Picture
 
     log = read_log(run)
+    log["lr"] = max(log.get("lr_epoch", []), log.get("lr_step", []), key=len)
     figure = Figure(figsize=(WIDTH, 6.4), layout="constrained")
     axes = figure.subplots(len(_PANELS), sharex=True)
     for axis, (title, lines) in zip(axes, _PANELS, strict=True):
         for (label, name), style in zip(lines.items(), ("-o", "--s"), strict=False):
-            if name in log:
-                axis.plot(*zip(*log[name], strict=True), style if label else "-", label=label, markersize=4)
+            if log.get(name):
+                axis.plot(*zip(*log[name], strict=True), style, label=label, markersize=4 if label else 2)
         axis.set_ylabel(title, fontsize=12)
         axis.grid(alpha=0.3)
         if any(axis.get_legend_handles_labels()):

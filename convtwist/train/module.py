@@ -102,7 +102,8 @@ class Classifier(LightningModule):
         self.log("train_loss", loss, on_step=True, on_epoch=True, prog_bar=True, sync_dist=True,
                  batch_size=len(labels))
         self.log("train_accuracy", right, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(labels))
-        self.log("lr", self.trainer.optimizers[0].param_groups[0]["lr"])
+        self.log("lr", self.trainer.optimizers[0].param_groups[0]["lr"], on_step=True, on_epoch=True, sync_dist=True,
+                 batch_size=len(labels))
         return loss
 
     def on_validation_epoch_start(self) -> None:

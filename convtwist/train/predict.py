@@ -78,7 +78,7 @@ def overlay(picture: Tensor, activation: Tensor, title: str):
     for axis in (left, right):
         axis.set_axis_off()
     bar = figure.colorbar(ScalarMappable(shown.norm, shown.cmap), ax=right, shrink=0.8)  # without transparency
-    bar.set_label("share in the output", fontsize=10)
+    bar.set_label("contribution to the output", fontsize=10)
     row, column = divmod(int(smooth.argmax()), size)
     return Picture(figure, f"A picture, and the same in grey under the activation map of {title}: red speaks for the "
                            f"class, most at row {row + 1} and column {column + 1} of {size}, blue against it.")
