@@ -140,7 +140,8 @@ def test_overview_names_what_there_is(alone, tmp_path):
     """``python -m convtwist`` lists every documented module, the layers, the commands, and the extras' state."""
     result = run(alone, "-m", "convtwist", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    version = re.search(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
+    source = (ROOT / "convtwist" / "__init__.py").read_text(encoding="utf-8")
+    version = re.search(r'^__version__ = "(.+)"', source, re.MULTILINE)
     assert result.stdout.startswith(f"convtwist {version.group(1)}\n")
     documented = set(re.findall(r"automodule:: (convtwist\.\w+)", (ROOT / "book" / "api.md").read_text("utf-8")))
     shown = set(re.findall(r"^  (convtwist\.\w+)", result.stdout, re.MULTILINE))
