@@ -162,6 +162,18 @@ def test_overview_says_what_to_do_about_a_word_it_does_not_know(alone, tmp_path)
     assert re.fullmatch(r"\d+\.\d+\.\d+\n", version.stdout)
 
 
+def test_smoke_of_a_release_knows_what_it_tries(alone, tmp_path):
+    """``tools/smoke.py`` takes the wheel, and refuses another version or the checkout in the wheel's place."""
+    smoke = ROOT / "tools" / "smoke.py"
+    taken = run(alone, smoke, cwd=tmp_path)
+    assert taken.returncode == 0 and taken.stdout.endswith(": works\n"), taken.stderr
+    other = run(alone, smoke, "9.8.7", cwd=tmp_path)
+    assert other.returncode == 1 and "expected 9.8.7" in other.stderr
+    command, environment = [alone, smoke], surroundings(PYTHONPATH=str(ROOT))
+    checkout = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
+    assert checkout.returncode == 1 and "is the checkout's package" in checkout.stderr
+
+
 def test_sources_need_no_newer_python_than_promised(tmp_path):
     """Neither the grammar nor the standard library's names are newer than ``requires-python``."""
     promised = re.search(r'requires-python = ">=([\d.]+)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"))
