@@ -163,9 +163,8 @@ def open_page(watch, browser, request):
         return opened[-1].page
 
     yield open_one
-    faults = [fault for watched in opened for fault in watched.faults]
-    if faults:
+    if any(watched.faults for watched in opened):
         photograph(browser, request.node.nodeid)
     for watched in opened:
         watched.page.context.close()
-    assert not faults
+    assert not [fault for watched in opened for fault in watched.faults]
