@@ -29,19 +29,6 @@ def metadata() -> str:
     return (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 
 
-def test_one_version():
-    """pyproject.toml, the package, CITATION.cff, CHANGELOG.md and the notebooks' first cells agree."""
-    version = re.search(r'^version = "(.+)"', metadata(), re.MULTILINE).group(1)
-    package = (ROOT / "convtwist" / "__init__.py").read_text(encoding="utf-8")
-    assert re.search(r'^__version__ = "(.+)"', package, re.MULTILINE).group(1) == version
-    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
-    assert re.search(r'^version: "?([^"\n]+)', citation, re.MULTILINE).group(1) == version
-    assert version in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-    for path in (ROOT / "book").glob("*.ipynb"):
-        pinned = re.findall(r"pip install [^\n]*convtwist==([\w.]+)", path.read_text(encoding="utf-8"))
-        assert pinned and set(pinned) == {version}, path.name
-
-
 def test_readme_map_leads_to_files():
     """Each link in README.md and CONTRIBUTING.md to a file of the project finds it."""
     for name in ("README.md", "CONTRIBUTING.md"):
