@@ -48,18 +48,15 @@ def permutation(kind: str | Sequence[int] | Tensor, channels: int, groups: int) 
     if isinstance(kind, str):
         return reorder(torch.arange(channels)[None], kind, groups)[0]
     try:
-        order = kind.clone() if isinstance(kind, Tensor) else torch.tensor(list(kind))
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"permute must be one row of {channels} whole numbers, got {as_shown(kind)} "
-                         f"({error})") from None
-    if order.ndim != 1 or order.is_floating_point() or order.is_complex() or order.dtype == torch.bool:
-        raise ValueError(f"permute must be one row of {channels} whole numbers, got {order.dtype} "
-                         f"shaped {tuple(order.shape)}")
-    order = order.to(torch.int64)
-    if sorted(order.tolist()) != list(range(channels)):
+        numbers = kind.tolist() if hasattr(kind, "tolist") else list(kind)
+    except TypeError:
+        numbers = [kind]
+    if not isinstance(numbers, list) or any(type(number) is not int for number in numbers):
+        raise ValueError(f"permute must be one row of {channels} whole numbers, got {as_shown(kind)}")
+    if sorted(numbers) != list(range(channels)):
         raise ValueError(f"permute must hold each of 0 to {channels - 1} once, the input channels; "
-                         f"got {len(order)} numbers")
-    return order
+                         f"got {len(numbers)} numbers")
+    return torch.tensor(numbers)
 
 
 def reorder(maps: Tensor, kind: str | Sequence[int] | Tensor, groups: int) -> Tensor:
