@@ -1,8 +1,8 @@
 """Write the notebooks that readers open elsewhere: on Colab, from the ZIP, or downloaded from a page.
 
     python tools/reader_notebooks.py _build/html FOLDER
-    python tools/reader_notebooks.py _build/html FOLDER --site https://OWNER.HOST/NAME/ \\
-        --repository https://HOST/OWNER/NAME --commit COMMIT
+    python tools/reader_notebooks.py _build/html FOLDER --site https://OWNER.HOST/NAME/
+    python tools/reader_notebooks.py --help
 
 The book's own notebooks hold MyST, which only the built pages show as it is meant. Here roles become links, directives
 plain Markdown, captions text; numbers and targets are read from the built pages, so each link leads to something that
@@ -20,7 +20,6 @@ import ast
 import json
 import re
 import sys
-import tomllib
 from functools import cache, cached_property
 from pathlib import Path
 from posixpath import join
@@ -71,7 +70,9 @@ for module, choices in packages.items():
         lines = pip.stderr.strip().splitlines() or ["pip gave no reason"]
         problems = [line for line in lines if line.startswith("ERROR")] or lines[-1:]
     else:
-        raise RuntimeError(f"This notebook needs {{module}}, which could not be installed. {advice} ({{problems[0]}})")
+        raise RuntimeError(
+            f"This notebook needs {{module}}, which could not be installed. "
+            f"{advice} ({{problems[0]}})")
 importlib.invalidate_caches()
 
 import torch
@@ -87,7 +88,8 @@ ROLE = re.compile(r"\{(?P<name>[A-Za-z][\w:+-]*)\}`(?P<body>[^`]+)`|" + CODE, re
 LINK = re.compile(r"(?P<image>!?)\[(?P<text>[^\[\]]*)\]\((?P<target>[^()\s]+)\)|" + CODE, re.DOTALL)
 TITLED = re.compile(r"^(?P<text>.*?)\s*<(?P<target>[^<>]+)>$", re.DOTALL)
 LEFT_OVER = re.compile(  # no notebook is written in which one of these is left
-    r"\{[A-Za-z][\w:+-]*\}`|^ *(?:`{3,}|~{3,}|:{3,})\{|^:{3,}|^\([\w:.-]+\)=|\$\$ *\([\w:.-]+\)|^\+\+\+|\{\{", re.MULTILINE)
+    r"\{[A-Za-z][\w:+-]*\}`|^ *(?:`{3,}|~{3,}|:{3,})\{|^:{3,}|^\([\w:.-]+\)=|\$\$ *\([\w:.-]+\)|^\+\+\+|\{\{",
+    re.MULTILINE)
 ADMONITIONS = {"attention", "caution", "danger", "error", "hint", "important", "note", "seealso", "tip", "warning",
                "margin", "sidebar", "topic"}
 FOLDED = {"hide-cell", "hide-input", "remove-cell", "remove-input"}
@@ -193,9 +195,8 @@ class Chapter:
 
     def link(self, text: str, place: str) -> str:
         """Return Markdown for a link to ``place``, which is ``page.html#id`` within the book."""
-        page, _, anchor = place.partition("#")
         self.pages.element(place)  # is it there?
-        stem = page.removesuffix(".html")
+        stem = place.partition("#")[0].removesuffix(".html")
         if self.beside and (BOOK.parent / f"{stem}.ipynb").is_file():
             return text if stem == self.name else f"[{text}]({Path(stem).name}.ipynb)"
         return f"[{text}]({self.pages.site}{place})" if self.pages.site else text
@@ -323,7 +324,7 @@ class Chapter:
         return done
 
     def inline(self, text: str) -> str:
-        """Return ``text``, which holds no fence, with labels dropped, equations numbered, roles and links made plain."""
+        """Return ``text``, a part without fences, free of labels and roles, with numbered equations."""
         text = re.sub(r"^(?:\([\w:.-]+\)=|%(?: .*)?|\+\+\+.*)\n?", "", text, flags=re.MULTILINE)
         text = re.sub(r"\n?\$\$ *\((?P<label>[\w:.-]+)\)",
                       lambda match: f" \\tag{{{self.pages.equation(match['label'])[1]}}}\n$$", text)
@@ -471,14 +472,16 @@ def install_cell(notebook: nbformat.NotebookNode, sources: list[str]) -> str:
     """Return the code that installs what ``notebook`` imports and does not find."""
     least = bounds()
     packages = {"convtwist": sources} | {module: [least[PACKAGES[module]]] for module in imported(notebook)}
-    listed = ",\n".join(f'    "{module}": {json.dumps(choices)}' for module, choices in packages.items())
-    return INSTALL.format(packages=listed + ",", advice=ADVICE if sources else ADVICE_HERE).rstrip("\n")
+    listed = "\n".join(f'    "{module}": {json.dumps(choices)},' for module, choices in packages.items())
+    listed = listed.replace('", "', '",\n                  "')
+    return INSTALL.format(packages=listed, advice=ADVICE if sources else ADVICE_HERE).rstrip("\n")
 
 
 def wheel_name() -> str:
     """Return the name of the package's wheel."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return f"convtwist-{project['version']}-py3-none-any.whl"
+    package = (ROOT / "convtwist" / "__init__.py").read_text(encoding="utf-8")
+    version = re.search(r'^__version__ = "(.+)"', package, re.MULTILINE)[1]
+    return f"convtwist-{version}-py3-none-any.whl"
 
 
 def places(site: str | None, repository: str | None, commit: str) -> list[str]:
