@@ -28,7 +28,7 @@ import nbformat
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from reader_notebooks import places, wheel_name
 
 # What Colab had in 2026, of the packages that matter to a chapter; github.com/googlecolab/backend-info keeps the list.
@@ -96,7 +96,7 @@ def attempt(path: Path, python: Path, site: str, address: str) -> str:
         with tempfile.TemporaryDirectory() as folder:
             run(moved(nbformat.read(path, as_version=4), site, address), python, Path(folder), variables)
         problem = ""
-    except (CellExecutionError, ValueError) as error:
+    except (CellExecutionError, CellTimeoutError, DeadKernelError, ValueError) as error:
         problem = str(error)
     after = installed(python)
     changed = [f"{name} {version} became {after.get(name)}" for name, version in before.items()
