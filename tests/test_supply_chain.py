@@ -19,6 +19,7 @@ from test_project import TEXT, tracked
 sys.path.insert(0, str(ROOT / "tools"))
 try:
     import audit
+    import lock
 finally:
     sys.path.remove(str(ROOT / "tools"))
 
@@ -47,11 +48,6 @@ def pins() -> dict[str, list[tuple[Requirement, list[str]]]]:
     return found
 
 
-def readable() -> list[Requirement]:
-    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    return [Requirement(line) for line in lines if line and not line.startswith(("#", "-e"))]
-
-
 def test_lock_pins_one_release_with_hashes():
     """Each entry is exact and carries the digests of its files; no index, address or folder of anybody's is in it."""
     for name, entries in pins().items():
@@ -70,7 +66,7 @@ def test_lock_covers_the_readable_requirements(python, platform):
     here = default_environment() | {"python_version": python, "python_full_version": f"{python}.0",
                                     "sys_platform": platform}
     locked = pins()
-    for wanted in readable():
+    for wanted in map(Requirement, lock.readable()):
         applying = [pin for pin, _ in locked.get(canonicalize_name(wanted.name), [])
                     if pin.marker is None or pin.marker.evaluate(here)]
         advice = "run python tools/lock.py"
