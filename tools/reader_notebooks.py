@@ -63,8 +63,8 @@ for module, choices in packages.items():
     problems = ["this notebook names no place to install it from"]
     for choice in choices:
         print(f"Installing {{module}} from {{choice}}")
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--retries=2"]
-        pip = subprocess.run([*command, choice, *kept], capture_output=True, text=True)
+        command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+        pip = subprocess.run([*command, "--retries=2", choice, *kept], capture_output=True, text=True)
         if pip.returncode == 0:
             break
         lines = pip.stderr.strip().splitlines() or ["pip gave no reason"]
@@ -383,7 +383,7 @@ class Chapter:
                 cell.source = self.markdown(cell.source)
             elif cell.cell_type == "code" and not installed:
                 cell.source = install_cell(book, sources)
-                cell.metadata["cellView"] = "form"
+                cell.metadata.update(cellView="form", jupyter={"source_hidden": True})  # the title stays in sight
                 cell.outputs, installed = [], True
             elif cell.cell_type == "code" and tags & (FOLDED | {"hide-output", "remove-output"}):
                 fold(cell, tags)
