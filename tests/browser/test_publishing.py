@@ -200,7 +200,7 @@ def test_published_pages(service, tmp_path):
     assert [link["href"] for link in page.select("nav.downloads a")] == [f"../{file}" for file in DOWNLOADS]
     ways = {link.get_text(): link["href"] for link in page.select("nav.ways a")}
     assert ways == {
-        "Run it on Colab": "https://colab.research.google.com/github/owner/name/blob/main/book/01_cross_correlation.ipynb",
+        "Run it on Colab": "https://colab.research.google.com/github/owner/name/blob/reader-notebooks/book/01_cross_correlation.ipynb",
         **{label: f"../{file}" for file, label in DOWNLOADS.items()}, "The repository": "https://github.com/owner/name",
     }
     assert f"{SITE}book/intro.html" in page.select_one("details.cite").get_text()
