@@ -11,6 +11,11 @@ import yaml
 from strangers import distributions
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tools"))
+try:
+    import lock
+finally:
+    sys.path.remove(str(ROOT / "tools"))
 TEXT = {".cfg", ".cff", ".css", ".html", ".ipynb", ".json", ".md", ".mjs", ".js", ".py", ".svg", ".toml", ".txt",
         ".yaml", ".yml", ".bib", ".csv", ""}
 
@@ -65,10 +70,12 @@ def test_import_needs_torch_and_numpy_only():
 
 
 def test_declared_dependencies_are_bounded_and_consistent():
-    """requirements.txt bounds every package, and keeps out the two that break the others."""
-    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    packages = [line for line in lines if line and not line.startswith(("#", "-e"))]
-    assert "torch==2.13.0" in packages and "-e ." in lines
+    """requirements.txt, with what it includes, bounds every package and keeps out the two that break the others."""
+    packages = lock.readable()
+    book = lock.readable(ROOT / "requirements-book.txt")
+    assert "torch==2.13.0" in book and "\n-e .\n" in (ROOT / "requirements-book.txt").read_text(encoding="utf-8")
+    assert set(book) < set(packages) and len(packages) == len(set(packages)), "complete, and each named once"
+    assert not {re.match(r"[\w.-]+", line).group() for line in book} & {"pytest", "playwright", "lightning", "monai"}
     assert all(re.search(r"==|<", line) for line in packages), "each has an upper bound"
     names = {re.match(r"[\w.-]+", line).group() for line in packages}
     assert not names & {"torchvision", "opencv-python"}
@@ -110,6 +117,7 @@ def test_repository_links_for_publishing():
     assert config["repository"] == {"url": address, "branch": "main", "path_to_book": ""}
     assert config["html"]["use_edit_page_button"] and "colab" in config["launch_buttons"]["colab_url"]
     stored = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    assert config["sphinx"]["config"]["html_context"].pop("reader_branch") == "reader-notebooks"
     assert config["sphinx"] == stored["sphinx"] and not stored["repository"]["url"]
     refused = subprocess.run([*command, "owner/name", "main"], cwd=ROOT, capture_output=True, text=True)
     assert refused.returncode != 0 and "expected https://HOST/OWNER/NAME" in refused.stderr
