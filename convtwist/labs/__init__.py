@@ -9,13 +9,13 @@ server, no widget manager, no network.  The same stored output runs in the built
 JupyterLab and on Colab.
 """
 
-from convtwist.labs.calculator import size_calculator
 from convtwist.labs.channel_board import channel_board
 from convtwist.labs.checkerboard import checkerboard
+from convtwist.labs.correlation_stepper import correlation_stepper
 from convtwist.labs.flow_lab import flow_lab
-from convtwist.labs.microscope import kernel_microscope
+from convtwist.labs.kernel_microscope import kernel_microscope
 from convtwist.labs.page import Lab
-from convtwist.labs.stepper import correlation_stepper
+from convtwist.labs.size_calculator import size_calculator
 from convtwist.labs.twist_lab import twist_lab
 
 __all__ = [

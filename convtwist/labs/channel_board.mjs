@@ -2,42 +2,40 @@
 // Book: chapter 10.
 import { clustering, connections, count, misfit, pathLength, ranges, stack, union } from "./channel_graph.mjs";
 import { slider } from "./slider.mjs";
-import { arrowTarget, choice, freshId, make, mountAll, oncePerFrame, pretty } from "./widgets.mjs";
+import {
+  arrowTarget, button, choice, codeBox, faultBox, freshId, labelled, make, markInvalid, mountAll, oncePerFrame, opening, pretty, tick,
+  wholeField,
+} from "./widgets.mjs";
 
 const ORDERS = [["none", "none"], ["cycle", "cycle"], ["4-cycle", "4-cycles"], ["shuffle", "shuffle"], ["small_world", "small world"]];
 const NUMBERS = { channels: ["Channels", 2, 128], groups: ["Groups", 1, 128], links: ["Links per group", 0, 128] };
 const MOST_LAYERS = 64;
 
 const STYLE = `
-.convtwist-lab .ct-slider { flex: 1 1 13rem; max-width: 22rem; }
-.convtwist-lab .ct-slider .ct-line { flex-wrap: nowrap; }
-.convtwist-lab input[type="range"] { flex: 1; min-width: 5rem; height: 2.75rem; margin: 0; padding: 0; accent-color: var(--ct-accent); }
-.convtwist-lab .ct-slider input[type="text"] { width: 4.6rem; height: 2.75rem; padding: 0 0.5rem; border: 1px solid var(--ct-edge); border-radius: 0.4rem; background: var(--ct-field); text-align: end; }
-.convtwist-lab .ct-two { display: grid; grid-template-columns: minmax(0, 1.15fr) minmax(0, 1fr); gap: 0.9rem 1.25rem; margin: 0.75rem 0; align-items: start; }
-.convtwist-lab .ct-board { line-height: 0; cursor: crosshair; }
-.convtwist-lab .ct-board svg, .convtwist-lab .ct-ringed svg { display: block; width: 100%; height: auto; }
-.convtwist-lab .ct-paper { fill: var(--ct-field); }
-.convtwist-lab .ct-on { fill: var(--ct-ink); }
-.convtwist-lab .ct-new { fill: var(--ct-accent); }
-.convtwist-lab .ct-skip { fill: var(--ct-mark); fill-opacity: 0.6; }
-.convtwist-lab .ct-lines { fill: none; stroke: var(--ct-line); stroke-width: 1; vector-effect: non-scaling-stroke; }
-.convtwist-lab .ct-lines.ct-strong { stroke: var(--ct-edge); }
-.convtwist-lab .ct-band { fill: var(--ct-mark); fill-opacity: 0.22; }
-.convtwist-lab .ct-here { fill: none; stroke: var(--ct-mark); stroke-width: 3; vector-effect: non-scaling-stroke; }
-.convtwist-lab .ct-link { fill: none; stroke: var(--ct-edge); stroke-linecap: round; stroke-linejoin: round; }
-.convtwist-lab .ct-link.ct-lit { stroke: var(--ct-mark); }
-.convtwist-lab .ct-node { cursor: pointer; }
-.convtwist-lab .ct-node circle { fill: var(--ct-field); stroke: var(--ct-edge); stroke-width: 0.01; }
-.convtwist-lab .ct-node.ct-hub circle { stroke-width: 0.03; }
-.convtwist-lab .ct-node.ct-heard circle { fill: var(--ct-mark-fill); stroke: var(--ct-mark); }
-.convtwist-lab .ct-node.ct-picked circle { stroke: var(--ct-accent); stroke-width: 0.04; }
-.convtwist-lab .ct-node text { fill: var(--ct-ink); text-anchor: middle; dominant-baseline: central; }
-.convtwist-lab .ct-key svg { width: 1.1rem; height: 1.1rem; }
-.convtwist-lab .ct-verdict { padding: 0.5rem 0.75rem; border-inline-start: 4px solid var(--ct-accent); background: var(--ct-field); }
-.convtwist-lab .ct-measures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 10.5rem), 1fr)); gap: 0.6rem 1rem; margin: 0.9rem 0; }
-.convtwist-lab .ct-measures dt { margin: 0 !important; color: var(--ct-muted); font-size: 0.82rem; font-weight: 500; }
-.convtwist-lab .ct-measures dd { margin: 0 !important; font-weight: 650; }
-@media (max-width: 40rem) { .convtwist-lab .ct-two { grid-template-columns: minmax(0, 1fr); } }
+.ct-two { display: grid; grid-template-columns: minmax(0, 1.15fr) minmax(0, 1fr); gap: 0.9rem 1.25rem; margin: 0.75rem 0; align-items: start; }
+.ct-board { line-height: 0; cursor: crosshair; }
+.ct-board svg, .ct-ringed svg { display: block; width: 100%; height: auto; }
+.ct-paper { fill: var(--ct-field); }
+.ct-on { fill: var(--ct-ink); }
+.ct-new { fill: var(--ct-accent); }
+.ct-skip { fill: var(--ct-mark); fill-opacity: 0.6; }
+.ct-lines { fill: none; stroke: var(--ct-line); stroke-width: 1; vector-effect: non-scaling-stroke; }
+.ct-lines.ct-strong { stroke: var(--ct-edge); }
+.ct-band { fill: var(--ct-mark); fill-opacity: 0.22; }
+.ct-here { fill: none; stroke: var(--ct-mark); stroke-width: 3; vector-effect: non-scaling-stroke; }
+.ct-link { fill: none; stroke: var(--ct-edge); stroke-linecap: round; stroke-linejoin: round; }
+.ct-link.ct-lit { stroke: var(--ct-mark); }
+.ct-node { cursor: pointer; }
+.ct-node circle { fill: var(--ct-field); stroke: var(--ct-edge); stroke-width: 0.01; }
+.ct-node.ct-hub circle { stroke-width: 0.03; }
+.ct-node.ct-heard circle { fill: var(--ct-mark-fill); stroke: var(--ct-mark); }
+.ct-node.ct-picked circle { stroke: var(--ct-accent); stroke-width: 0.04; }
+.ct-node text { fill: var(--ct-ink); text-anchor: middle; dominant-baseline: central; }
+.ct-key svg { width: 1.1rem; height: 1.1rem; }
+.ct-measures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 10.5rem), 1fr)); gap: 0.6rem 1rem; margin: 0.9rem 0; }
+.ct-measures dt { margin: 0 !important; color: var(--ct-muted); font-size: 0.82rem; font-weight: 500; }
+.ct-measures dd { margin: 0 !important; font-weight: 650; }
+@media (max-width: 40rem) { .ct-two { grid-template-columns: minmax(0, 1fr); } }
 `;
 
 const whole = (value) => value.toLocaleString("en");
@@ -69,7 +67,10 @@ function torchLines({ channels: n, groups, permute, links, alternate, residual }
   const plain = `connections(${n}, ${groups})`;
   const permuted = order ? `connections(${n}, ${groups}, ${order})` : plain;
   const skip = residual ? "" : ", residual=False";
+  const used = ["clustering", "connections", "depth_to_reach_all", "path_length", permute === "small_world" && "small_world"];
   return [
+    "from convtwist import ConvTwist2d",
+    `from convtwist.channels import ${used.filter(Boolean).join(", ")}\n`,
     alternate ? `plain, permuted = ${plain}, ${permuted}` : `board = ${permuted}`,
     alternate && "board = plain | permuted",
     "path_length(board), path_length(board, directed=True), clustering(board)",
@@ -78,7 +79,7 @@ function torchLines({ channels: n, groups, permute, links, alternate, residual }
   ].filter(Boolean).join("\n");
 }
 
-function mountBoard(root, config) {
+function mountBoard({ root, config }) {
   const settings = { ...config }; // what is on show
   const typed = { ...config }; // what the fields say, once all of it fits together
   const picked = { row: Math.min(5, config.channels - 1), column: 0 };
@@ -216,7 +217,7 @@ function mountBoard(root, config) {
     drawBoard();
     drawRing();
     judge();
-    linksField.element.hidden = permute !== "small_world";
+    labels.links.hidden = permute !== "small_world";
     keys.hidden = layers === 1 && !residual;
     newKey.hidden = layers === 1;
     skipKey.hidden = !residual;
@@ -236,51 +237,45 @@ function mountBoard(root, config) {
   });
 
   // Controls
-  const fault = make("p", { class: "ct-note ct-fault", id: freshId(), role: "status" });
-  const faults = new Map();
-  let ready = false;
+  const faults = faultBox();
   const apply = () => {
     const clash = faults.size ? null : misfit(typed);
-    for (const [key, { field }] of Object.entries(fields)) {
-      if (faults.has(key) || clash?.field === key) field.setAttribute("aria-invalid", "true");
-      else field.removeAttribute("aria-invalid");
-    }
+    for (const [key, field] of Object.entries(fields)) markInvalid(field, faults.has(key) || clash?.field === key);
     const { channels, groups, permute } = settings;
     const order = permute === "none" ? "not permuted" : ORDERS.find(([key]) => key === permute)[1];
-    const kept = `Still on show: ${channels} channels in ${many(groups, "group")}, ${order}.`;
-    fault.textContent = faults.size || clash ? [...faults.values(), clash?.text ?? "", kept].filter(Boolean).join(" ") : "";
-    if (faults.size || clash) return;
+    const wrong = faults.size || clash;
+    faults.show(clash?.text, wrong && `Still on show: ${channels} channels in ${many(groups, "group")}, ${order}.`);
+    if (wrong) return;
     Object.assign(settings, typed);
     redraw();
   };
-  const fields = Object.fromEntries(Object.entries(NUMBERS).map(([key, [label, least, most]]) => {
-    const field = make("input", { type: "number", inputmode: "numeric", min: least, max: most, step: 1, "aria-describedby": fault.id });
-    field.addEventListener("input", () => {
-      const value = Number(field.value);
-      if (field.value.trim() !== "" && Number.isInteger(value) && value >= least && value <= most) {
-        faults.delete(key);
-        typed[key] = value;
-      } else faults.set(key, `${label} needs a whole number from ${least} to ${most}.`);
+  const fields = Object.fromEntries(Object.entries(NUMBERS).map(([key, [name, least, most]]) => [key, wholeField({
+    name, least, most, describedBy: faults.element.id,
+    onValue(value) {
+      typed[key] = value;
       apply();
-    });
-    return [key, { field, element: make("label", { class: "ct-field" }, make("span", {}, label), field) }];
-  }));
-  const linksField = fields.links;
+    },
+    onFault(text) {
+      faults.set(key, text && `${text}.`);
+      apply();
+    },
+  })]));
+  const labels = Object.fromEntries(Object.entries(NUMBERS).map(([key, [name]]) => [key, labelled(name, fields[key])]));
   const orders = choice("Permutation", ORDERS, (value) => {
     typed.permute = value;
-    linksField.element.hidden = value !== "small_world";
+    labels.links.hidden = value !== "small_world";
     apply();
   });
   const stacks = choice("Stack", [["all", "permuted layers"], ["turns", "plain and permuted in turn"]], (value) => {
     typed.alternate = value === "turns";
     apply();
   });
-  const skip = make("input", { type: "checkbox", on: { change: () => ((typed.residual = skip.checked), apply()) } });
+  const skip = tick("checkbox", "skip connection, u + f(u)", (on) => ((typed.residual = on), apply()));
+  let ready = false;
   const layers = slider({
     onChange: (value) => ((typed.layers = value), apply()),
     onFault(text) {
-      if (text) faults.set("layers", text);
-      else faults.delete("layers");
+      faults.set("layers", text);
       if (ready) apply();
     },
   });
@@ -288,10 +283,10 @@ function mountBoard(root, config) {
   const start = () => {
     faults.clear();
     Object.assign(typed, config);
-    for (const [key, { field }] of Object.entries(fields)) field.value = typed[key];
+    for (const [key, field] of Object.entries(fields)) field.value = typed[key];
     orders.select.value = typed.permute;
     stacks.select.value = typed.alternate ? "turns" : "all";
-    skip.checked = typed.residual;
+    skip.input.checked = typed.residual;
     layers.set(typed.layers);
     ready = true;
     apply();
@@ -339,24 +334,25 @@ function mountBoard(root, config) {
   ring.addEventListener("pointerover", (event) => event.pointerType === "mouse" && toGroup(event));
 
   root.replaceChildren(
-    make("style", {}, STYLE),
-    make("p", { class: "ct-title" }, "Channel board"),
-    make("p", { class: "ct-lead" }, "A grouped convolution lets each output channel read a few input channels only. Reorder the channels, stack some layers, and see how soon everyone has heard from everyone."),
-    make("div", { class: "ct-tools" }, fields.channels.element, fields.groups.element, orders.element, linksField.element),
-    make("div", { class: "ct-tools" }, layers.element, stacks.element, make("label", { class: "ct-radio" }, skip, "skip connection, u + f(u)"),
-      make("button", { type: "button", class: "ct-button", on: { click: start } }, "Reset")),
-    fault,
+    ...opening({
+      title: "Channel board",
+      task: "A grouped convolution lets each output channel read a few input channels only. Reorder the channels, stack some layers, and see after how many layers every output depends on every input.",
+      ask: "16 groups of 4 channels, and no permutation. How many layers must be stacked until output 0 depends on input 63?",
+      answer: "No number is enough. Without a permutation a group only ever reads itself, so the 16 groups never meet.",
+    }),
+    make("div", { class: "ct-tools" }, labels.channels, labels.groups, orders.element, labels.links),
+    make("div", { class: "ct-tools" }, layers.element, stacks.element, skip.element, button("Reset", start)),
+    faults.element,
     finding,
     sentence,
     make("div", { class: "ct-two" },
       make("div", { class: "ct-figure" }, boardCaption, boardFrame, keys, help),
       make("div", { class: "ct-figure" }, ringCaption, ring)),
     measures,
-    make("div", { class: "ct-torch" }, make("div", { class: "ct-caption" }, "the same in PyTorch"),
-      make("pre", { class: "ct-code", tabindex: "0", "aria-label": "The same in PyTorch" }, code)),
+    codeBox("The same in PyTorch", code),
     make("p", { class: "ct-note" }, "Path length and clustering are Watts and Strogatz\u2019s: links count both ways, and a channel is no neighbour of itself; with plain and permuted layers in turn, both kinds of links count. Each dark cell costs nine weights, a 3\u00d73 kernel; biases are not counted."),
   );
   start();
 }
 
-mountAll("channel-board", mountBoard);
+mountAll("channel-board", mountBoard, STYLE);
