@@ -47,7 +47,7 @@ def correlation_stepper(photo, *, input=None, kernel=None, alt: str = "The photo
         raise ValueError(f"the kernel, {rows}x{columns}, is larger than the input, {height}x{width}; give both")
     return build(
         "correlation stepper",
-        ("core.mjs", "widgets.mjs", "picture.mjs", "correlation_stepper.mjs"),
+        ("core.mjs", "widgets.mjs", "picture.mjs", "products.mjs", "correlation_stepper.mjs"),
         says="Here a lab steps a kernel over a grid of numbers and over this photograph, and writes out the products "
         "and the sum behind each number of the output.",
         config={"input": input, "kernel": kernel},

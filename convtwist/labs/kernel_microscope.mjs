@@ -158,9 +158,6 @@ function mountMicroscope({ root, config, still, ...lab }) {
     cell.corner.textContent = BASIS[LAYOUT[i]];
     cell.focus.setAttribute("aria-label", `Coefficient of ${BASIS[LAYOUT[i]]}`);
   });
-  // Escape is how a field takes back what it holds, and forgets what was mistyped.
-  const refill = (grid) => grid.cells.forEach(({ focus }) => focus.dispatchEvent(new KeyboardEvent("keydown", { key: "Escape" })));
-
   const spreadKernel = () => {
     const found = decompose(kernel.data);
     LAYOUT.forEach((k, i) => (coefficients.data[i] = tidy(found[k])));
@@ -168,12 +165,12 @@ function mountMicroscope({ root, config, still, ...lab }) {
   const edited = (which) => {
     if (which === "kernel") {
       spreadKernel();
-      refill(coefficientGrid);
+      coefficientGrid.reset();
     } else {
       const inOrder = [];
       LAYOUT.forEach((k, i) => (inOrder[k] = coefficients.data[i]));
       kernel.data.set(compose(inOrder).map(tidy));
-      refill(kernelGrid);
+      kernelGrid.reset();
     }
     presets.select.value = OWN;
     redraw();
@@ -181,8 +178,8 @@ function mountMicroscope({ root, config, still, ...lab }) {
   const use = (weights, name = OWN) => {
     kernel.data.set(weights.map(tidy));
     spreadKernel();
-    refill(kernelGrid);
-    refill(coefficientGrid);
+    kernelGrid.reset();
+    coefficientGrid.reset();
     presets.select.value = name;
     if (name !== OWN) show(Math.abs(sumOf(weights) - 1) < 1e-9);
     redraw();

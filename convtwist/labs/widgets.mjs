@@ -202,11 +202,12 @@ export function cellGrid({ label, height, width, fill, onFocus = () => {} }) {
 const LARGEST = 1e9; // sums of products stay far from overflow
 const SMALLEST = 1e-9; // and squares far from vanishing
 
-/** A grid of editable numbers that writes valid entries into `plane` and reports the others. */
+/** A grid of editable numbers that writes valid entries into `plane` and reports the others; `reset()` shows the plane. */
 export function numberGrid({ label, name, plane, onChange, onMessage }) {
   const faults = new Map();
   const report = () => onMessage([...faults.values()]);
-  return cellGrid({
+  const restores = [];
+  const grid = cellGrid({
     label,
     height: plane.height,
     width: plane.width,
@@ -225,6 +226,7 @@ export function numberGrid({ label, name, plane, onChange, onMessage }) {
         faults.delete(index);
         report();
       };
+      restores.push(restore);
       field.value = pretty(plane.data[index]);
       field.addEventListener("input", () => {
         const value = parseNumber(field.value);
@@ -265,6 +267,7 @@ export function numberGrid({ label, name, plane, onChange, onMessage }) {
       return { element, focus: field, corner, holdsKey };
     },
   });
+  return { ...grid, reset: () => restores.forEach((restore) => restore()) };
 }
 
 /** A grid of cells to look at and choose from. `onPick(row, column)` follows focus, hover and tap. */

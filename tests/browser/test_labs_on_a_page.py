@@ -30,8 +30,9 @@ def test_several_labs_share_a_page(pages):
     calculators = labs.size_calculator(), labs.size_calculator(9, 3)
     page = pages.open(labs.correlation_stepper(PHOTO), *calculators, labs.correlation_stepper(PHOTO))
     assert page.locator(".convtwist-lab[data-ready]").count() == 4
-    ids = page.evaluate("[...document.querySelectorAll('[id]')].map(e => e.id)")
-    assert len(ids) == len(set(ids))
+    ids = page.evaluate("[...document.querySelectorAll('.convtwist-lab')].map(lab => "
+                        "[...lab.shadowRoot.querySelectorAll('[id]')].map(e => e.id))")
+    assert all(len(one) == len(set(one)) > 0 for one in ids)
     page.get_by_label("true convolution").last.check()
     assert page.get_by_label("cross-correlation").first.is_checked()
 
@@ -79,7 +80,7 @@ def test_accessible_and_no_wider_than_the_screen(pages, theme, width):
     page.evaluate(AXE)
     assert page.evaluate(RUN_AXE) == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    small = page.evaluate("""[...document.querySelectorAll('button, select, .ct-button, .ct-radio, [role=gridcell]')]
+    small = page.evaluate("""within('button, select, .ct-button, .ct-radio, [role=gridcell]')
       .map(e => [e.className || e.tagName, e.getBoundingClientRect()])
       .filter(([, box]) => box.width && (box.width < 24 || box.height < 24)).map(([name]) => name)""")
     assert small == []

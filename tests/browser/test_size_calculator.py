@@ -45,7 +45,7 @@ def test_the_line_to_copy_runs_and_gives_the_size_shown(pages, operation):
         limits = [(4, 12), (1, 3), (1, 3), (0, 1), (1, 2), (0, 1)]  # in the order of the fields, twice each
         values = [draw.randint(*limit) for limit in limits for _ in range(2)]
         page.evaluate(
-            "values => document.querySelectorAll('input[type=number]').forEach((f, i) => "
+            "values => within('input[type=number]').forEach((f, i) => "
             "{ f.value = values[i]; f.dispatchEvent(new Event('input')); })",
             values,
         )

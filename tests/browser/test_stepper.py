@@ -83,14 +83,15 @@ def test_keys_alone(stepper):
     keyboard.type("10")
     assert grid_values(stepper, "Output") == [[19, 35], [67, 83]]
     keyboard.press("ArrowDown")
-    assert stepper.evaluate("document.activeElement.getAttribute('aria-label')") == "Kernel row 1, column 0"
+    held = stepper.evaluate("document.activeElement.shadowRoot.activeElement.getAttribute('aria-label')")
+    assert held == "Kernel row 1, column 0"
     stepper.get_by_label("true convolution").press("Space")
     assert grid_values(stepper, "Output")[0] == [0 * 3 + 1 * 2 + 3 * 1 + 4 * 10, 1 * 3 + 2 * 2 + 4 * 1 + 5 * 10]
 
 
 def test_one_tab_stop_for_each_grid(stepper):
     stops = stepper.evaluate(
-        "[...document.querySelectorAll('[role=grid]')]"
+        "within('[role=grid]')"
         ".map(g => [...g.querySelectorAll('*')].filter(e => e.tabIndex === 0).length)"
     )
     assert stops == [1, 1, 1]
@@ -272,10 +273,10 @@ def test_drop_and_paste(stepper):
       const data = new DataTransfer();
       data.items.add(new File([new Uint8Array(content)], how + ".png", { type: "image/png" }));
       const lab = document.querySelector(".convtwist-lab");
-      const options = { bubbles: true, cancelable: true };
+      const options = { bubbles: true, cancelable: true, composed: true };
       const event = how === "drop" ? new DragEvent("drop", { dataTransfer: data, ...options })
         : new ClipboardEvent("paste", { clipboardData: data, ...options });
-      (how === "drop" ? lab : lab.querySelector("input")).dispatchEvent(event);
+      (how === "drop" ? lab : within("input")[0]).dispatchEvent(event);
     }"""
     for how in ("drop", "paste"):
         stepper.evaluate(send, [content, how])
