@@ -18,7 +18,7 @@ AXE_RUN = """async () => (await axe.run(document, {
 })).violations.map(({id, nodes}) => [id, nodes.map(node => node.html.slice(0, 200))])"""
 PAGE = """<!doctype html><html lang="en" data-theme="{theme}"><meta charset="utf-8">
 <meta name="viewport" content="width=device-width"><title>Lab</title>
-<body style="margin: 0 auto; max-width: 740px; {colours}"><main><h1>Lab</h1>{lab}</main>"""
+<body style="margin: 0 auto; max-width: 740px; {colours}"><main><h1>Chapter</h1><h2>Lab</h2>{lab}</main>"""
 # Puts a function into a page: what a selector finds inside the labs, each in a shadow root of its own.
 WITHIN = """globalThis.within = selector => [...document.querySelectorAll(".convtwist-lab")]
   .flatMap(lab => [...(lab.shadowRoot ?? lab).querySelectorAll(selector)]);"""

@@ -19,7 +19,7 @@ from convtwist.labs.page import joined_modules
 AXE = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
 PAGE = """<!doctype html><html lang="en" data-theme="{theme}"><meta charset="utf-8">
 <meta name="viewport" content="width=device-width"><title>Lab</title>
-<body style="margin: 0 auto; max-width: 740px; {colours}"><main><h1>Lab</h1>{lab}</main>"""
+<body style="margin: 0 auto; max-width: 740px; {colours}"><main><h1>Chapter</h1><h2>Lab</h2>{lab}</main>"""
 RULES = ("overlapCount", "phaseSums", "repeatingCounts", "resize", "resizeThenConvolve", "stampTaps", "subsample",
          "transpose", "verdict")
 SETTINGS = [(3, 2, 0), (4, 2, 0), (4, 2, 1), (4, 2, 2), (5, 3, 2), (2, 3, 0), (3, 1, 1), (1, 1, 0), (9, 1, 8),

@@ -195,7 +195,7 @@ def test_every_motion_by_mouse(page):
     set_number(page, "Q: constant", 0)
     finish(page, 20)
     assert page.locator(".ct-formula").inner_text() == "L = 0.5\u00a0y\u00a0dx"
-    assert page.locator(".ct-shown svg path").count() == 2
+    assert page.locator(".ct-over svg path").count() == 2
     box = page.get_by_role("slider", name="P: x").bounding_box()
     page.mouse.click(box["x"] + box["width"] * 0.75, box["y"] + box["height"] / 2)
     assert float(page.get_by_role("textbox", name="P: x").input_value()) == pytest.approx(1, abs=0.2)
