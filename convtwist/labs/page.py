@@ -14,9 +14,9 @@ __all__ = ["Lab", "joined_modules"]
 
 _HERE = Path(__file__).parent
 
-# A notebook that is not trusted drops the style and the script, and <noscript> but not what stands in it.  So the
-# page hides the one sentence by the style, and Jupyter the other by a class of its own that means nothing elsewhere.
-_OFF = '<span class="lm-mod-hidden">It needs JavaScript, which is off here.</span>'
+# A notebook that is not trusted drops the style and the script, and <noscript> but not what stands in it.  Hence the
+# style tells which of two sentences is read: with it the first, without it the second.
+_OFF = '<span class="ct-off" hidden>It needs JavaScript, which is off here.</span>'
 _UNTRUSTED = ('<p class="ct-untrusted">Its script has not run. To use it in a notebook, trust the notebook '
               "(File &gt; Trust Notebook) or run this cell again.</p>")
 

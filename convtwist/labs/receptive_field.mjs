@@ -13,7 +13,7 @@ const MOST_LAYERS = 10;
 const FRESH = { kind: "conv", kernel: 3, stride: 1, dilation: 1, padding: 1 };
 
 const STYLE = `
-.ct-layers { display: grid; gap: 0.5rem; margin: 0.5rem 0; padding: 0; list-style: none; }
+.ct-layers { display: grid; gap: 0.5rem; margin: 0.5rem 0; }
 .ct-layer { display: flex; flex-wrap: wrap; align-items: end; gap: 0.4rem 0.6rem; padding: 0.5rem 0.6rem; border: 1px solid var(--ct-line); border-radius: 0.4rem; }
 .ct-layer input[type=number] { width: 4.4rem; }
 .ct-layer .ct-after { order: 1; flex: 1 1 100%; color: var(--ct-muted); font-size: 0.87rem; }
@@ -68,7 +68,7 @@ function layerRow(layer, number, faults, onChange, onRemove) {
   });
   return {
     after,
-    element: make("li", { class: "ct-layer", role: "group", "aria-label": `Layer ${number}` }, kind.element, ...fields, after,
+    element: make("div", { class: "ct-layer", role: "group", "aria-label": `Layer ${number}` }, kind.element, ...fields, after,
       onRemove && button("Remove", onRemove)),
   };
 }
@@ -129,7 +129,7 @@ function mountReceptiveField({ root, config, still, ...lab }) {
   const copy = () => config.layers.map((layer) => ({ ...layer }));
   const state = { layers: copy(), grey: null, stages: null, perAxis: null, sizes: null, row: 0, column: 0 };
   const faults = faultBox();
-  const list = make("ol", { class: "ct-layers" });
+  const list = make("div", { class: "ct-layers" });
   const formula = make("p", { class: "ct-formula" });
   const finding = make("p", { class: "ct-verdict", "aria-live": "polite" });
   const said = make("p", { class: "ct-sum", "aria-live": "polite" });

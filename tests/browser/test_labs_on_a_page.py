@@ -63,7 +63,7 @@ def test_no_lab_and_no_page_changes_the_look_of_another(pages, order):
 @pytest.mark.parametrize(("theme", "ink"), [("light", "rgb(28, 34, 41)"), ("dark", "rgb(231, 234, 238)")])
 def test_the_page_s_theme_reaches_into_a_lab(pages, theme, ink):
     page = pages.open(EVERY["size calculator"], theme=theme)
-    colour = "() => getComputedStyle(within('.ct-cell')[0]).color"
+    colour = "() => getComputedStyle(within('.ct-title')[0]).color"
     assert page.evaluate(colour) == ink
     page.evaluate("document.documentElement.dataset.theme = 'dark'")
     assert page.evaluate(colour) == "rgb(231, 234, 238)"
@@ -135,7 +135,7 @@ def test_a_lab_taken_off_the_page_and_put_back_still_follows_it(pages):
     page.evaluate("document.querySelector('main').append(lab)")
     assert page.evaluate("lab.classList.contains('ct-dark')")
     page.emulate_media(color_scheme="light")
-    assert not page.evaluate("lab.classList.contains('ct-dark')")
+    page.wait_for_function("!lab.classList.contains('ct-dark')")
 
 
 @pytest.mark.parametrize("name", NAMES)

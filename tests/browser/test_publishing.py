@@ -34,8 +34,10 @@ PAPER = """() => {
   const article = document.querySelector("article.bd-article");
   const gone = [".bd-sidebar-primary", ".bd-sidebar-secondary", ".bd-header-article", ".prev-next-footer", ".copybtn",
     ".convtwist-lab button"];
+  const shadows = [...document.querySelectorAll(".convtwist-lab")].flatMap(lab => lab.shadowRoot ?? []);
   return {
-    shown: gone.filter(name => [...document.querySelectorAll(name)].some(element => element.checkVisibility())),
+    shown: gone.filter(name => [...document.querySelectorAll(name)].some(element => element.checkVisibility()))
+      .concat(shadows.flatMap(lab => [...lab.querySelectorAll("button")].filter(each => each.checkVisibility()))),
     folded: [...article.querySelectorAll("details.hide .cell_input")]
       .filter(code => !code.getClientRects().length).length,
     wide: [...article.querySelectorAll("pre, img, table, mjx-container, canvas")]

@@ -69,7 +69,7 @@ def test_the_field_is_where_the_gradient_is(browser):
 def test_the_formula_and_the_lines_to_copy(page):
     assert page.locator(".ct-verdict").inner_text().startswith("One cell of the last map sees 10 \u00d7 10 pixels")
     formula = page.locator(".ct-formula").inner_text().replace("\u2212", "-").replace("\u00d7", "*")
-    left, middle, right = formula.removeprefix("field = ").rpartition(" = ")
+    left, _, right = formula.removeprefix("field = ").rpartition(" = ")
     assert eval(left) == int(right) == 10
     code = page.get_by_label("The same stack in PyTorch").inner_text()
     names = {}
@@ -95,7 +95,7 @@ def test_layers_are_changed_added_and_removed(page):
     row(page, 2).get_by_label("Padding").fill("2")  # the pooling layer has moved up
     settle(page)
     assert "pads a pooling window by at most half of its kernel, here 1" in page.locator(".ct-verdict").inner_text()
-    row(page, 2).get_by_label("Layer", exact=True).select_option("conv")
+    row(page, 2).get_by_role("combobox", name="Layer").select_option("conv")
     settle(page)
     assert "One cell of the last map sees" in page.locator(".ct-verdict").inner_text()
     for _ in range(9):
