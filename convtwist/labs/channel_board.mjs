@@ -170,10 +170,10 @@ function mountBoard({ root, config }) {
     Object.assign(picked, { row: Math.min(row, n - 1), column: Math.min(column, n - 1) });
     const [rowBand, columnBand] = board.querySelectorAll(".ct-band");
     const here = board.querySelector(".ct-here");
-    rowBand.setAttribute("y", picked.row);
-    columnBand.setAttribute("x", picked.column);
-    here.setAttribute("x", picked.column);
-    here.setAttribute("y", picked.row);
+    rowBand.setAttribute("y", String(picked.row));
+    columnBand.setAttribute("x", String(picked.column));
+    here.setAttribute("x", String(picked.column));
+    here.setAttribute("y", String(picked.row));
     const reach = layers === 1 ? world.through : world.now;
     const all = [...Array(n).keys()];
     const sources = all.filter((j) => reach.data[picked.row * n + j]);
@@ -188,12 +188,14 @@ function mountBoard({ root, config }) {
     const width = n / groups;
     const own = Math.floor(picked.row / width);
     const heard = new Set(sources.map((j) => Math.floor(j / width)));
-    for (const node of ring.querySelectorAll(".ct-node")) {
+    for (const node of /** @type {NodeListOf<SVGElement>} */ (ring.querySelectorAll(".ct-node"))) {
       const group = Number(node.dataset.group);
       node.classList.toggle("ct-heard", heard.has(group));
       node.classList.toggle("ct-picked", group === own);
     }
-    for (const link of ring.querySelectorAll(".ct-link")) link.classList.toggle("ct-lit", Number(link.dataset.to) === own);
+    for (const link of /** @type {NodeListOf<SVGElement>} */ (ring.querySelectorAll(".ct-link"))) {
+      link.classList.toggle("ct-lit", Number(link.dataset.to) === own);
+    }
   };
 
   /** When, if ever, everything has reached everything. */
@@ -303,7 +305,7 @@ function mountBoard({ root, config }) {
   const keys = make("div", { class: "ct-legend" }, square("on", "reached"), newKey, skipKey);
   const toCell = (event) => {
     const n = settings.channels;
-    const box = board.firstChild.getBoundingClientRect();
+    const box = board.firstElementChild.getBoundingClientRect();
     const index = (share) => Math.min(n - 1, Math.max(0, Math.floor(share * (n + 0.6) - 0.3)));
     point(index((event.clientY - box.top) / box.height), index((event.clientX - box.left) / box.width));
   };

@@ -91,7 +91,7 @@ function countsView() {
       return bar;
     });
     const picture = make("div", { class: "ct-stamps", "aria-hidden": "true" }, ...stamps, ...bars);
-    picture.style.setProperty("--ct-columns", full.length);
+    picture.style.setProperty("--ct-columns", String(full.length));
     grid = choiceGrid({
       label: `Counts along one axis, ${counts.length} output cells`, height: 1, width: full.length,
       onPick: (_, column) => point(state.row, column - padding),
@@ -188,7 +188,7 @@ function photographView(lab, settings) {
     if (!state.results) return;
     const [, width] = extent();
     const sharp = devicePixelRatio || 1;
-    const times = Math.max(1, Math.floor((halves.firstChild.clientWidth * sharp) / width));
+    const times = Math.max(1, Math.floor((halves.firstElementChild.clientWidth * sharp) / width));
     for (const { canvas } of views) canvas.style.width = `${(width * times) / sharp}px`;
   };
   lab.whileShown((signal) => {
@@ -270,7 +270,7 @@ function photographView(lab, settings) {
     state.side = Number(value);
     if (state.grey) moveTo(state.row, state.column);
   });
-  sides.select.value = state.side;
+  sides.select.value = String(state.side);
   const weights = choice("Weights", [["ones", "all ones"], ["bilinear", "bilinear"], ["random", "random"]], (value) => {
     settings.weights = value;
     redraw();

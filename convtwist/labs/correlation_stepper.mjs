@@ -227,7 +227,7 @@ function numbersView(config, onKernel) {
     },
   });
   // While it plays, a screen reader would be interrupted at every cell.
-  walk.element.addEventListener("playing", ({ detail }) => grids.sum.setAttribute("aria-live", detail ? "off" : "polite"));
+  walk.element.addEventListener("playing", (/** @type {CustomEvent} */ { detail }) => grids.sum.setAttribute("aria-live", detail ? "off" : "polite"));
 
   const names = (table) => [...Object.entries(table).map(([key, [text]]) => [key, text]), [OWN, "custom"]];
   menus.input = choice("Example", names(EXAMPLES), (key) => {

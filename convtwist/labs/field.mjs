@@ -8,8 +8,11 @@ export const overlay = ({ height, width }, content) =>
 /**
  * Arrows of the motion that the eye sees under a generator [[px, py, p1], [qx, qy, q1]]: against (P, Q), since
  * P dx + Q dy fetches each value from where (P, Q) points. `sign` turns them round for a negative time.
+ * @param {{height: number, width: number}} picture
+ * @param {number[][]} generator
  */
-export function arrows({ height, width }, [[px, py, p1], [qx, qy, q1]], sign = 1) {
+export function arrows({ height, width }, generator, sign = 1) {
+  const [[px, py, p1], [qx, qy, q1]] = generator;
   const spacing = Math.max(height, width) / 10;
   const places = [];
   for (let y = -Math.floor(height / 2 / spacing) * spacing; y <= height / 2; y += spacing) {

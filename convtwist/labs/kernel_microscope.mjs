@@ -86,7 +86,7 @@ function smallKernel(name) {
   const cells = Array.from({ length: 9 }, () => make("div", { class: "ct-cell" }));
   const rows = [0, 3, 6].map((start) => make("div", { class: "ct-row" }, ...cells.slice(start, start + 3)));
   const element = make("div", { class: "ct-grid", role: "img" }, ...rows);
-  element.style.setProperty("--ct-columns", 3);
+  element.style.setProperty("--ct-columns", "3");
   const write = (weights, largest) => {
     element.setAttribute("aria-label", `${name}: ${weights.map((weight) => pretty(tidy(weight))).join(", ")}`);
     cells.forEach((cell, i) => {
@@ -236,7 +236,7 @@ function mountMicroscope({ root, config, still, ...lab }) {
     after.setAttribute("aria-label", state.asPicture ? "The response as a picture" : "The response: blue negative, red positive, white zero");
     if (state.asPicture) {
       paintGrey(after, response);
-      const outside = response.data.reduce((count, value) => count + (value < -0.5 || value > 255.5), 0) / response.data.length;
+      const outside = Array.from(response.data).filter((value) => value < -0.5 || value > 255.5).length / response.data.length;
       clipped.textContent =
         outside > 0
           ? `${outside < 0.001 ? "Under 0.1\u00a0%" : percent(outside)} of the pixels fall outside 0 to 255 and are cut off.`

@@ -107,7 +107,11 @@ export async function readStill(image) {
   return reduce(image, image.naturalWidth, image.naturalHeight);
 }
 
-/** A button, a drop target (the whole lab) and paste; calls `onPicture(ImageData)`. */
+/**
+ * A button, a drop target (the whole lab) and paste; calls `onPicture(ImageData)`.
+ * @param {Partial<import("./widgets.mjs").Lab>} lab
+ * @param {(pixels: ImageData) => void} onPicture
+ */
 export function picturePicker({ host, whileShown }, onPicture) {
   const status = make("p", { class: "ct-note", role: "status" });
   const hint = make("span", { class: "ct-note", id: freshId() }, "or drop one here, or paste it");

@@ -13,7 +13,7 @@ const FILM = 200; // frames of a film, at most
  * `draw(run)` shows run = {u, done, halted, start, steps, ...}, and `working(run)` what changes within a long run. `said` is the paragraph
  * that must not be read aloud while a film plays. Returns {element(...more), run, changed(), toStart(), play()}.
  */
-export function playback({ root, what, once, ready, begin, draw, working = () => {}, said }) {
+export function playback({ root, what, once, ready, begin, draw, working = (_run) => {}, said }) {
   const run = { u: null, start: null, step: null, steps: 0, done: 0, halted: false };
   let mode = "rest"; // or "run", to the end, or "film"
   let busy = false, stale = false, began = 0;

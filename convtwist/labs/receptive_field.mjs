@@ -52,7 +52,7 @@ function layerRow(layer, number, faults, onChange, onRemove) {
   kind.select.value = layer.kind;
   const fields = Object.entries(NUMBERS).map(([key, [name, least, most]]) => {
     const field = wholeField({
-      name: `Layer ${number}: ${name.toLowerCase()}`, least, most, describedBy: faults.element.id,
+      name: `Layer ${number}: ${String(name).toLowerCase()}`, least, most, describedBy: faults.element.id,
       onValue(value) {
         layer[key] = value;
         onChange();
@@ -120,7 +120,7 @@ function fieldView(now, move) {
         const nearest = i === stages.length - 1 ? cell[axis] : Math.round((middle[axis] - stage.first - (stage.field - 1) / 2) / stage.step);
         return seenBy(stage, nearest);
       }));
-      over.innerHTML = overlay(canvas, boxes.map((box, i) => frame(...box, i < boxes.length - 1)).join(""));
+      over.innerHTML = overlay(canvas, boxes.map((box, i) => frame(box[0], box[1], i < boxes.length - 1)).join(""));
     },
   };
 }

@@ -25,6 +25,7 @@ const FIELDS = [
   { key: "outputPadding", label: "Output padding", least: 0, only: "transposed" },
 ];
 
+/** @param {any} field */
 const hasField = ({ only, never }, operation) => (!only || only === operation) && never !== operation;
 const isPooling = (operation) => operation === "pooling" || operation === "average";
 const LAYERS = { convolution: "Conv2d", transposed: "ConvTranspose2d", pooling: "MaxPool2d", average: "AvgPool2d" };
@@ -300,7 +301,7 @@ function mountCalculator({ root, config }) {
   });
 
   const walk = player({ what: "Walk the kernel over the picture", milliseconds: 700, onStep: (by) => view?.step(by) });
-  walk.element.addEventListener("playing", ({ detail }) => said.setAttribute("aria-live", detail ? "off" : "polite"));
+  walk.element.addEventListener("playing", (/** @type {CustomEvent} */ { detail }) => said.setAttribute("aria-live", detail ? "off" : "polite"));
 
   const operation = choice("Operation", OPERATIONS, (value) => {
     walk.stop();

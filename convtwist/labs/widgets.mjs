@@ -163,7 +163,7 @@ export function arrowTarget(event, row, column, height, width, leap = 1) {
  * A grid of cells with one tab stop; arrow keys walk it.
  * `fill(row, column)` returns {element, focus}: the gridcell and what takes focus inside it (often itself).
  */
-export function cellGrid({ label, height, width, fill, onFocus = () => {} }) {
+export function cellGrid({ label, height, width, fill, onFocus = (_row, _column) => {} }) {
   const cells = [];
   const element = make("div", { role: "grid", "aria-label": label, class: "ct-grid" });
   element.style.setProperty("--ct-columns", width);

@@ -19,7 +19,7 @@ from convtwist import labs
 PHOTO = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
 MAKERS = {
     "stepper": labs.correlation_stepper, "checkerboard": labs.checkerboard, "microscope": labs.kernel_microscope,
-    "flow": labs.flow_lab, "twist": labs.twist_lab,
+    "flow": labs.flow_lab, "twist": labs.twist_lab, "channels": labs.channel_sum, "field": labs.receptive_field,
 }  # fmt: skip
 LABS = {name: functools.partial(make, PHOTO) for name, make in MAKERS.items()}
 EVERY = {**LABS, "calculator": labs.size_calculator, "board": labs.channel_board}

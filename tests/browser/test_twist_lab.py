@@ -175,6 +175,17 @@ def test_haste_blows_up_and_says_so(page):
     page.get_by_text("The numbers blow up").wait_for()
 
 
+def test_a_first_drag_of_the_centre_does_not_blow_up(browser, tmp_path):
+    """As it opens, with the centre dragged into a corner, the picture is still one."""
+    with opened(browser, tmp_path, labs.twist_lab(images.sample("chelsea"))) as page:
+        finish(page, 60)
+        photograph(page).click(position={"x": 2, "y": 2})
+        finish(page, 60)
+        assert value(page, "Centre x") < -0.95
+        page.wait_for_timeout(300)
+        assert "blow up" not in page.locator(".ct-verdict").inner_text()
+
+
 def test_the_centre_moves_by_keys(page):
     assert kernel_on_the_page(page) == [0, 0, 0, 0, 1, 0, 0, 0, 0]
     photo = photograph(page)
