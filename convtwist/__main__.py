@@ -1,22 +1,21 @@
-"""Say what is installed and where to start: ``python -m convtwist``.
+"""Say what is installed and which engine serves: ``python -m convtwist``.
 
-Needs nothing but the standard library until ``convtwist`` itself is imported, and imports no optional package: what
-each module is for is read from its first line.
+What each module is for is read from its first line, without importing it, for its needs may be missing.
 """
 
 import argparse
 import ast
+import os
 import re
+import sys
 from importlib import metadata
 from pathlib import Path
 
 import convtwist
 
-MODULES = ("functional", "operators", "kernels", "flow", "channels", "arithmetic", "matrix", "reference", "images",
-           "plot", "labs", "posted", "results", "evidence", "train")  # fmt: skip
 COMMANDS = {
     "python -m convtwist": "this page",
-    "python -m convtwist.train --help": 'train a network from a configuration file; needs "convtwist[train]"',
+    "python -m convtwist.train --help": "train a network from a configuration file; needs the extra train",
 }
 EXTRAS = {"book": "what the notebooks import", "train": "training", "dev": "the tests"}
 
@@ -31,60 +30,53 @@ class Parser(argparse.ArgumentParser):
 
 
 def purpose(module: str) -> str:
-    """Return the first line of a module's docstring without importing it, for its needs may be missing."""
+    """Return the first line of a module's docstring."""
     folder = Path(convtwist.__file__).parent
-    source = folder / f"{module}.py"
-    if not source.exists():
-        source = folder / module / "__init__.py"
-    return ast.get_docstring(ast.parse(source.read_text(encoding="utf-8"))).splitlines()[0]
+    source = next(path for path in (folder / f"{module}.py", folder / module / "__init__.py") if path.exists())
+    text = ast.get_docstring(ast.parse(source.read_text(encoding="utf-8")))
+    return text.splitlines()[0] if text else ""
 
 
-def missing(extra: str) -> list[str] | None:
-    """Return the packages of ``convtwist[extra]`` that are not installed; None if nobody installed convtwist."""
+def state(extra: str) -> str:
+    """Say whether what an extra asks for is installed, and how to get what is missing."""
     try:
         lines = metadata.requires("convtwist") or []
     except metadata.PackageNotFoundError:
-        return None
-    names = [re.match(r"[\w.-]+", line).group() for line in lines if re.search(rf"extra == ['\"]{extra}['\"]", line)]
+        return "unknown: convtwist runs from a folder, it was not installed"
     absent = []
-    for name in names:
-        try:
-            metadata.version(name)
-        except metadata.PackageNotFoundError:
-            absent.append(name)
-    return absent
+    for line in lines:
+        requirement, _, marker = line.partition(";")
+        if re.search(rf"extra == ['\"]{extra}['\"]", marker):
+            try:
+                metadata.version(re.split(r"[^\w.-]", requirement.strip())[0])
+            except metadata.PackageNotFoundError:
+                absent.append(f'"{requirement.strip()}"')
+    return f"missing; pip install {' '.join(absent)}" if absent else "installed"
 
 
 def overview() -> str:
-    """Return the page that ``python -m convtwist`` prints."""
+    """Return the part of the page that says what there is."""
     public = [name for name in convtwist.__all__ if name != "__version__"]
-    layers = [name for name in public if name[0].isupper()]
-    functions = [name for name in public if name[0].islower()]
-    lines = [f"convtwist {convtwist.__version__}", convtwist.__doc__.splitlines()[0], ""]
-    lines += [f"layers     {', '.join(layers)}", f"functions  {', '.join(functions)}", "", "modules"]
-    lines += [f"  convtwist.{name:<12}{purpose(name)}" for name in MODULES]
-    lines += ["", "commands", *(f"  {command:<34}{what}" for command, what in COMMANDS.items()), "", "extras"]
-    for extra, what in EXTRAS.items():
-        absent = missing(extra)
-        if absent is None:
-            state = "unknown: convtwist runs from a folder, it was not installed"
-        elif absent:
-            state = f'missing {", ".join(absent)}; pip install "convtwist[{extra}]"'
-        else:
-            state = "installed"
-        lines.append(f"  {extra:<6}{what}: {state}")
-    notebooks = Path(convtwist.__file__).parents[1] / "book"
-    lines += ["", f"book       {notebooks}" if (notebooks / "intro.md").exists() else
-              "book       not part of the package: its notebooks are in the folder book/ of the project"]
+    lines = [f"convtwist {convtwist.__version__}", (convtwist.__doc__ or "").splitlines()[0], "",
+             f"layers     {', '.join(name for name in public if name[0].isupper())}",
+             f"functions  {', '.join(name for name in public if name[0].islower())}", "", "modules"]
+    lines += [f"  convtwist.{name:<12}{purpose(name)}" for name in convtwist.MODULES]
+    lines += ["", "commands", *(f"  {command:<34}{what}" for command, what in COMMANDS.items())]
+    lines += ["", "extras", *(f"  {extra:<6}{what}: {state(extra)}" for extra, what in EXTRAS.items())]
     return "\n".join(lines)
 
 
 def main() -> None:
-    """Print the overview, or the version; anything else is an error that says what to do."""
-    parser = Parser(prog="python -m convtwist", description="Say what convtwist offers.")
+    """Print the overview and what computes the layers, or the version; anything else is an error."""
+    parser = Parser(prog="python -m convtwist", description="Say what convtwist offers, and what computes it here.")
     parser.add_argument("--version", action="version", version=convtwist.__version__)
     parser.parse_args()
-    print(overview())
+    try:
+        print(overview(), "\n\nwhat computes the layers here", sep="", flush=True)
+        convtwist.show_config()
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

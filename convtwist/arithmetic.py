@@ -3,7 +3,7 @@
 Book: chapters 2 to 5.  Sizes go one axis at a time; rows and columns follow the same rule independently.
 """
 
-from convtwist.arguments import channel_counts, pair, whole
+from convtwist._arguments import as_pair, check_channels, check_whole
 from convtwist.matrix import convolution_matrix
 
 __all__ = [
@@ -51,7 +51,7 @@ def output_size(
     (3, 3)
     """
     _whole(input_size=input_size, stride=stride)
-    whole(padding, "padding", 0)
+    check_whole(padding, "padding", 0)
     room = input_size + 2 * padding - span(kernel_size, dilation)
     if room < (1 - stride if ceil_mode else 0):
         raise ValueError(f"a kernel spanning {span(kernel_size, dilation)} does not fit in "
@@ -83,8 +83,8 @@ def transposed_output_size(
     """
     _whole(input_size=input_size, stride=stride)
     reach = span(kernel_size, dilation)
-    whole(padding, "padding", 0)
-    whole(output_padding, "output_padding", 0)
+    check_whole(padding, "padding", 0)
+    check_whole(output_padding, "output_padding", 0)
     if output_padding >= max(stride, dilation):
         raise ValueError(f"output_padding must be below stride={stride} or below dilation={dilation}, "
                          f"got {output_padding}")
@@ -195,8 +195,8 @@ def conv_parameters(in_channels: int, out_channels: int, kernel_size, *, groups:
     >>> conv_parameters(3, 7, 5), conv_parameters(3, 8, 5, bias=False), conv_parameters(64, 64, 3, groups=64)
     (532, 600, 640)
     """
-    channel_counts(in_channels, out_channels, groups)
-    height, width = pair(kernel_size, "kernel_size")
+    check_channels(in_channels, out_channels, groups)
+    height, width = as_pair(kernel_size, "kernel_size")
     return out_channels * (in_channels // groups * height * width + (1 if bias else 0))
 
 
@@ -213,10 +213,10 @@ def conv_multiply_adds(in_channels: int, out_channels: int, kernel_size, output_
     >>> conv_multiply_adds(64, 4, 1, 28), conv_multiply_adds(4, 16, 3, 28)
     (200704, 451584)
     """
-    rows, columns = pair(output_size, "output_size")
+    rows, columns = as_pair(output_size, "output_size")
     return conv_parameters(in_channels, out_channels, kernel_size, groups=groups, bias=False) * rows * columns
 
 
 def _whole(**numbers):
     for name, value in numbers.items():
-        whole(value, name)
+        check_whole(value, name)

@@ -13,7 +13,7 @@ from math import inf
 import torch
 from torch import Tensor
 
-from convtwist.arguments import whole
+from convtwist._arguments import as_shown, check_whole
 
 __all__ = [
     "clustering",
@@ -23,11 +23,13 @@ __all__ = [
     "four_cycle",
     "path_length",
     "permutation",
+    "reorder",
     "shuffle",
     "small_world",
 ]
 
 _BLOCK = 4  # groups in a meta-group, the thread's 4-cycles
+_KINDS = ("cycle", "4-cycle", "shuffle")
 
 
 def permutation(kind: str | Sequence[int] | Tensor, channels: int, groups: int) -> Tensor:
@@ -42,16 +44,14 @@ def permutation(kind: str | Sequence[int] | Tensor, channels: int, groups: int) 
     >>> permutation("cycle", 6, 3).tolist(), permutation("shuffle", 6, 3).tolist()
     ([4, 5, 0, 1, 2, 3], [0, 2, 4, 1, 3, 5])
     """
-    if isinstance(kind, str):
-        if kind not in _KINDS:
-            names = ", ".join(map(repr, _KINDS))
-            raise ValueError(f"permute must be {names} or a permutation of the input channels, got {kind!r}")
-        return _KINDS[kind](channels, groups)
     _check(channels, groups)
+    if isinstance(kind, str):
+        return reorder(torch.arange(channels)[None], kind, groups)[0]
     try:
-        order = torch.as_tensor(kind)
+        order = kind.clone() if isinstance(kind, Tensor) else torch.tensor(list(kind))
     except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"permute must be one row of {channels} whole numbers, got {kind!r} ({error})") from None
+        raise ValueError(f"permute must be one row of {channels} whole numbers, got {as_shown(kind)} "
+                         f"({error})") from None
     if order.ndim != 1 or order.is_floating_point() or order.is_complex() or order.dtype == torch.bool:
         raise ValueError(f"permute must be one row of {channels} whole numbers, got {order.dtype} "
                          f"shaped {tuple(order.shape)}")
@@ -59,7 +59,35 @@ def permutation(kind: str | Sequence[int] | Tensor, channels: int, groups: int) 
     if sorted(order.tolist()) != list(range(channels)):
         raise ValueError(f"permute must hold each of 0 to {channels - 1} once, the input channels; "
                          f"got {len(order)} numbers")
-    return order.clone()
+    return order
+
+
+def reorder(maps: Tensor, kind: str | Sequence[int] | Tensor, groups: int) -> Tensor:
+    """Return ``maps``, ``(batch, channels, ...)``, with the channels in the order of :func:`permutation`.
+
+    The numbers in a tensor on another device than the CPU are not looked at, for that would wait for the device.
+
+    >>> reorder(torch.arange(6).view(1, 6), "cycle", 3).tolist()
+    [[4, 5, 0, 1, 2, 3]]
+    """
+    channels = maps.shape[1]
+    if isinstance(kind, str):
+        if kind not in _KINDS:
+            names = ", ".join(map(repr, _KINDS))
+            raise ValueError(f"permute must be {names} or a permutation of the input channels, got {kind!r}")
+        if kind == "cycle":
+            return maps.roll(channels // groups, 1)
+        if kind == "shuffle":
+            return maps.unflatten(1, (groups, -1)).transpose(1, 2).flatten(1, 2)
+        return maps.unflatten(1, (_rings(groups, "permute='4-cycle'"), _BLOCK, -1)).roll(1, 2).flatten(1, 3)
+    if not isinstance(kind, Tensor):
+        return maps.index_select(1, permutation(kind, channels, groups).to(maps.device))
+    if kind.shape != (channels,) or kind.dtype not in (torch.int32, torch.int64):
+        raise ValueError(f"permute must hold {channels} channel numbers, got {kind.dtype} shaped {tuple(kind.shape)}")
+    seen = type(kind) is Tensor and kind.device.type == "cpu"
+    if seen and not (torch.compiler.is_compiling() or torch.jit.is_tracing()):
+        permutation(kind, channels, groups)
+    return maps.index_select(1, kind)
 
 
 def cycle(channels: int, groups: int) -> Tensor:
@@ -68,7 +96,7 @@ def cycle(channels: int, groups: int) -> Tensor:
     >>> cycle(8, 4).tolist()
     [6, 7, 0, 1, 2, 3, 4, 5]
     """
-    return _check(channels, groups).roll(1, 0).flatten()
+    return permutation("cycle", channels, groups)
 
 
 def four_cycle(channels: int, groups: int) -> Tensor:
@@ -80,7 +108,7 @@ def four_cycle(channels: int, groups: int) -> Tensor:
     >>> four_cycle(8, 8).tolist()
     [3, 0, 1, 2, 7, 4, 5, 6]
     """
-    return _meta_groups(channels, groups, '"4-cycle"').roll(1, 1).flatten()
+    return permutation("4-cycle", channels, groups)
 
 
 def shuffle(channels: int, groups: int) -> Tensor:
@@ -89,7 +117,7 @@ def shuffle(channels: int, groups: int) -> Tensor:
     >>> shuffle(8, 2).tolist()
     [0, 4, 1, 5, 2, 6, 3, 7]
     """
-    return _check(channels, groups).t().flatten()
+    return permutation("shuffle", channels, groups)
 
 
 def small_world(channels: int, groups: int, *, links: int = 1) -> Tensor:
@@ -104,7 +132,7 @@ def small_world(channels: int, groups: int, *, links: int = 1) -> Tensor:
     >>> small_world(16, 8).tolist()
     [14, 7, 8, 1, 10, 3, 12, 5, 6, 15, 0, 9, 2, 11, 4, 13]
     """
-    order = _meta_groups(channels, groups, "small_world").roll(1, 1)
+    order = _check(channels, groups).view(_rings(groups, "small_world"), _BLOCK, -1).roll(1, 1)
     metas, _, width = order.shape
     if metas < 2:
         raise ValueError(f"small_world links meta-groups of {_BLOCK} groups and needs at least {2 * _BLOCK} groups, "
@@ -212,19 +240,18 @@ def depth_to_reach_all(boards: Tensor | Sequence[Tensor], *, residual: bool = Tr
 
 def _check(channels, groups):
     """Return the channels laid out by group, ``(groups, channels // groups)``."""
-    if whole(channels, "channels") % whole(groups, "groups"):
+    if check_whole(channels, "channels") % check_whole(groups, "groups"):
         raise ValueError(f"{channels} channels do not split into {groups} equal groups; "
                          "choose groups that divide the channels")
     return torch.arange(channels).view(groups, -1)
 
 
-def _meta_groups(channels, groups, name):
-    """Return the channels laid out by meta-group and group, ``(groups // 4, 4, channels // groups)``."""
-    order = _check(channels, groups)
+def _rings(groups, name):
+    """Return how many meta-groups there are."""
     if groups % _BLOCK:
-        raise ValueError(f'{name} closes rings of {_BLOCK} groups and needs a multiple of {_BLOCK}, got {groups} '
-                         'groups; change groups or use "cycle"')
-    return order.view(-1, _BLOCK, channels // groups)
+        raise ValueError(f"{name} closes rings of {_BLOCK} groups and needs groups divisible by {_BLOCK}, got "
+                         f"groups={groups}; change groups or use 'cycle'")
+    return groups // _BLOCK
 
 
 def _square(board):
@@ -243,5 +270,3 @@ def _product(left, right):
     """Multiply two boards: True where any path leads through.  Float products count paths exactly enough."""
     return (left.float() @ right.float()) > 0
 
-
-_KINDS = {"cycle": cycle, "4-cycle": four_cycle, "shuffle": shuffle}

@@ -10,8 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from convtwist import channels
-from convtwist.arguments import channel_counts, choice, factory, flag, pair, spatial_padding, whole
-from convtwist.functional import _PADDING_MODES, _check_steps, conv_twist2d
+from convtwist._arguments import (
+    PADDING_MODES,
+    as_factory,
+    as_flag,
+    as_padding,
+    as_pair,
+    check_channels,
+    check_choice,
+    check_steps,
+)
+from convtwist.functional import conv_twist2d
 from convtwist.operators import OPERATORS
 
 __all__ = ["ConvTwist2d"]
@@ -65,37 +74,36 @@ class ConvTwist2d(nn.Module):
                  coords: str = "centered", steps: int = 1,
                  permute: str | Sequence[int] | Tensor | None = None):
         super().__init__()
-        channel_counts(in_channels, out_channels, groups)
-        if pair(kernel_size, "kernel_size") != (3, 3):
+        check_channels(in_channels, out_channels, groups)
+        if as_pair(kernel_size, "kernel_size") != (3, 3):
             raise ValueError(f"kernel_size must be 3, got {kernel_size!r}; "
                              "a twist is defined on 3x3 kernels, use nn.Conv2d for other sizes")
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.kernel_size = (3, 3)
-        self.stride = pair(stride, "stride")
-        self.dilation = pair(dilation, "dilation")
-        self.padding = padding if isinstance(padding, str) else pair(padding, "padding", 0)
-        numeric_padding = spatial_padding(padding, self.stride, self.dilation)
+        self.stride = as_pair(stride, "stride")
+        self.dilation = as_pair(dilation, "dilation")
+        self.padding = padding if isinstance(padding, str) else as_pair(padding, "padding", 0)
+        numeric_padding = as_padding(padding, self.stride, self.dilation)
         self.groups = groups
-        self.padding_mode = choice(padding_mode, "padding_mode", _PADDING_MODES)
-        self.operators = choice(operators, "operators", OPERATORS)
-        self.twist_init = choice(twist_init, "twist_init", ("normal", "zeros"))
-        self.coords = choice(coords, "coords", ("centered", "legacy"))
-        self.steps = whole(steps, "steps")
-        if steps > 1:
-            _check_steps(steps, in_channels, out_channels, self.stride, numeric_padding, self.dilation)
+        self.padding_mode = check_choice(padding_mode, "padding_mode", PADDING_MODES)
+        self.operators = check_choice(operators, "operators", OPERATORS)
+        self.twist_init = check_choice(twist_init, "twist_init", ("normal", "zeros"))
+        self.coords = check_choice(coords, "coords", ("centered", "legacy"))
+        check_steps(steps, in_channels, out_channels, self.stride, numeric_padding, self.dilation)
+        self.steps = steps
         if permute is not None:
             with torch.device("cpu"):  # numbers are checked, even where the weights are on the meta device
                 order = channels.permutation(permute, in_channels, groups)
             permute = permute if isinstance(permute, str) else tuple(order.tolist())
         self.permute = permute
 
-        options = factory(device, dtype)
+        options = as_factory(device, dtype)
         pairs = (out_channels, in_channels // groups)
         self.weight = nn.Parameter(torch.empty(*pairs, 3, 3, **options))
         self.twist = nn.Parameter(torch.empty(len(OPERATORS[operators]), *pairs, **options))
-        for name, shape in (("bias", (out_channels,) if flag(bias, "bias") else None),
-                            ("center", (2, out_channels) if flag(centers, "centers") else None)):
+        for name, shape in (("bias", (out_channels,) if as_flag(bias, "bias") else None),
+                            ("center", (2, out_channels) if as_flag(centers, "centers") else None)):
             self.register_parameter(name, None if shape is None else nn.Parameter(torch.empty(shape, **options)))
         self.reset_parameters()
 

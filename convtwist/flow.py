@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from convtwist.arguments import choice, whole
+from convtwist._arguments import check_choice, check_whole
 from convtwist.operators import gradient
 
 __all__ = ["GENERATORS", "exact_warp", "flow", "generator_matrix"]
@@ -48,7 +48,7 @@ def generator_matrix(generator, *, dtype=None, device=None) -> Tensor:
     [[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]]
     """
     if isinstance(generator, str):
-        generator = GENERATORS[choice(generator, "generator", GENERATORS)]
+        generator = GENERATORS[check_choice(generator, "generator", GENERATORS)]
     matrix = torch.as_tensor(generator, dtype=dtype or torch.get_default_dtype(), device=device)
     if matrix.shape != (2, 3):
         raise ValueError(f"generator must be one of {', '.join(map(repr, GENERATORS))} or two rows of three numbers, "
@@ -78,8 +78,8 @@ def flow(image: Tensor, generator, t: float, steps: int, method: str = "euler", 
     >>> flow(bump, "right", t=4, steps=100)[2].argmax().item()  # it was at 8
     12
     """
-    whole(steps, "steps")
-    choice(method, "method", ("euler", "rk4"))
+    check_whole(steps, "steps")
+    check_choice(method, "method", ("euler", "rk4"))
     p, q = _velocity(image, generator)
 
     def change(u):

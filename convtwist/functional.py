@@ -15,30 +15,28 @@ is a copy of the input, never a widened kernel.
 
 from collections.abc import Sequence
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from convtwist import compiled
-from convtwist.arguments import (
-    agreement,
-    choice,
-    input_map,
-    maps_fit,
-    order,
-    pair,
-    spatial_padding,
-    tensors,
-    vector,
-    whole,
+from convtwist import _engine
+from convtwist._arguments import (
+    PADDING_MODES,
+    as_padding,
+    as_pair,
+    check_agreement,
+    check_choice,
+    check_fit,
+    check_input,
+    check_steps,
+    check_tensors,
+    check_vector,
+    check_whole,
 )
-from convtwist.fused import IsoStep, TwistStep, applies, mixed, plain
-from convtwist.linear import apply_step
-from convtwist.operators import OPERATORS, isotropic_fields, twist_kernels
+from convtwist.channels import reorder
+from convtwist.operators import OPERATORS, isotropic_fields, mixed, plain, twist_kernels
 
 __all__ = ["conv_twist2d", "iso_twist2d"]
 
-_PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 _FIELDS = tuple(map(len, OPERATORS.values()))
 
 
@@ -80,19 +78,18 @@ def conv_twist2d(input: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | No
     >>> bool((conv_twist2d(u, weight, twist) == F.conv2d(u, weight)).all())
     True
     """
-    whole(groups, "groups")
-    tensors(input=input, weight=weight, twist=twist)
-    input_map(input, weight, groups, 4)
+    check_whole(groups, "groups")
+    check_tensors(input=input, weight=weight, twist=twist)
+    check_input(input, weight, groups, 4)
     _check_parameters(weight, twist, center)
-    vector(bias, "bias", weight)
-    agreement(input, weight=weight, twist=twist, bias=bias, center=center)
-    choice(padding_mode, "padding_mode", _PADDING_MODES)
-    choice(coords, "coords", ("centered", "legacy"))
-    stride, dilation = pair(stride, "stride"), pair(dilation, "dilation")
-    padding = spatial_padding(padding, stride, dilation)
-    maps_fit(input, padding, dilation, padding_mode)
-    if whole(steps, "steps") > 1:
-        _check_steps(steps, weight.shape[1] * groups, weight.shape[0], stride, padding, dilation)
+    check_vector(bias, "bias", weight)
+    check_agreement(input, weight=weight, twist=twist, bias=bias, center=center)
+    check_choice(padding_mode, "padding_mode", PADDING_MODES)
+    check_choice(coords, "coords", ("centered", "legacy"))
+    stride, dilation = as_pair(stride, "stride"), as_pair(dilation, "dilation")
+    padding = as_padding(padding, stride, dilation)
+    check_fit(input, padding, dilation, padding_mode)
+    check_steps(steps, weight.shape[1] * groups, weight.shape[0], stride, padding, dilation)
     if input.dim() == 3:
         return conv_twist2d(input[None], weight, twist, bias, stride, padding, dilation, groups,
                             padding_mode=padding_mode, center=center, coords=coords, steps=steps,
@@ -103,7 +100,7 @@ def conv_twist2d(input: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | No
         weight = weight - cx * kx - cy * ky
     output = input
     for _ in range(steps):
-        source = _permuted(output, permute, groups)
+        source = output if permute is None else reorder(output, permute, groups)
         change = _layer(source, weight, twist, bias, stride, padding, dilation, groups, padding_mode, coords)
         if steps == 1:
             return change
@@ -136,60 +133,32 @@ def iso_twist2d(input: Tensor, weight: Tensor, bias: Tensor | None = None, *, gr
     >>> bool((turned - iso_twist2d(u, weight).rot90(1, (2, 3))).abs().max() < 1e-5)
     True
     """
-    whole(groups, "groups")
-    whole(reduce, "reduce")
-    tensors(input=input, weight=weight)
-    input_map(input, weight, groups, 3)
+    check_whole(groups, "groups")
+    check_whole(reduce, "reduce")
+    check_tensors(input=input, weight=weight)
+    check_input(input, weight, groups, 3)
     if weight.shape[2] != 4:
         raise ValueError(f"weight must be (out, in / groups, 4), got shape {tuple(weight.shape)}")
-    vector(bias, "bias", weight)
-    agreement(input, weight=weight, bias=bias)
-    choice(coords, "coords", ("centered", "legacy"))
-    maps_fit(input, (1, 1), (1, 1), "zeros")
+    check_vector(bias, "bias", weight)
+    check_agreement(input, weight=weight, bias=bias)
+    check_choice(coords, "coords", ("centered", "legacy"))
+    check_fit(input, (1, 1), (1, 1), "zeros")
     if input.dim() == 3:
         return iso_twist2d(input[None], weight, bias, groups=groups, reduce=reduce, coords=coords)[0]
-    if IsoStep.covers(input, reduce, groups):
-        if applies(input, weight, bias):
-            return apply_step(IsoStep(reduce, coords), input, weight, bias)
-        if compiled.applies(input, weight, bias):
-            return compiled.iso(input, weight, bias, reduce, coords)
-    return mixed(isotropic_fields(input, reduce=reduce, coords=coords), weight.movedim(2, 0), bias, groups)
+    output = _engine.iso_twist(input, weight, bias, reduce, groups, coords)
+    if output is None:
+        fields = isotropic_fields(input, reduce=reduce, coords=coords)
+        output = mixed(fields, weight.movedim(2, 0), bias, groups)
+    return output
 
 
 def _layer(source, weight, twist, bias, stride, padding, dilation, groups, padding_mode, coords):
     if padding_mode != "zeros" and padding != (0, 0):
         down, right = padding
         source, padding = F.pad(source, (right, right, down, down), mode=padding_mode), (0, 0)
-    if TwistStep.covers(padding, dilation, groups, weight.shape[1]):
-        if applies(source, weight, twist, bias):
-            return apply_step(TwistStep(padding, dilation, coords, groups, stride), source, weight, twist, bias)
-        if compiled.applies(source, weight, twist, bias):
-            return compiled.twist(source, weight, twist, bias, padding, dilation, coords, groups, stride)
-    return plain(source, weight, twist, bias, stride, padding, dilation, groups, coords)
-
-
-def _permuted(source, permute, groups):
-    if permute is None:
-        return source
-    count = source.shape[1]
-    if isinstance(permute, str):
-        choice(permute, "permute", ("cycle", "4-cycle", "shuffle"))
-        if permute == "cycle":
-            return source.roll(count // groups, 1)
-        if permute == "shuffle":
-            return source.unflatten(1, (groups, -1)).transpose(1, 2).flatten(1, 2)
-        if groups % 4:
-            raise ValueError(f"permute='4-cycle' needs groups divisible by 4, got groups={groups}; use 'cycle'")
-        return source.unflatten(1, (groups // 4, 4, -1)).roll(1, 2).flatten(1, 3)
-    if not isinstance(permute, Tensor):
-        permute = torch.tensor(order(permute, count), device=source.device)
-    elif permute.shape != (count,) or permute.dtype not in (torch.int32, torch.int64):
-        raise ValueError(f"permute must hold {count} channel numbers, got {permute.dtype} "
-                         f"shaped {tuple(permute.shape)}")
-    elif type(permute) is Tensor and permute.device.type == "cpu" and not (
-            torch.compiler.is_compiling() or torch.jit.is_tracing()):
-        order(permute.tolist(), count)  # elsewhere, looking would mean waiting for the device
-    return source.index_select(1, permute)
+    arguments = source, weight, twist, bias, stride, padding, dilation, groups, coords
+    output = _engine.conv_twist(*arguments)
+    return plain(*arguments) if output is None else output
 
 
 def _check_parameters(weight, twist, center):
@@ -200,16 +169,7 @@ def _check_parameters(weight, twist, center):
         raise ValueError(f"twist must be (fields, {out}, {width}) with 2, 4 or 8 fields, as weight has shape "
                          f"{tuple(weight.shape)}; got shape {tuple(twist.shape)}")
     if center is not None:
-        tensors(center=center)
+        check_tensors(center=center)
     if center is not None and center.shape != (2, out):
         raise ValueError(f"center must be (2, {out}), x then y for each output channel, "
                          f"got shape {tuple(center.shape)}")
-
-
-def _check_steps(steps, in_channels, out_channels, stride, padding, dilation):
-    if in_channels != out_channels:
-        raise ValueError(f"steps={steps} applies the layer to its own output and needs as many output as input "
-                         f"channels, got {in_channels} and {out_channels}; use steps=1")
-    if stride != (1, 1) or padding != dilation:
-        raise ValueError(f"steps={steps} needs an output of the input's size: stride=1 and padding='same', which is "
-                         f"padding={dilation} here; got stride={stride}, padding={padding}")

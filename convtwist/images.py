@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from convtwist.decoding import decode
+from convtwist._decoding import decode
 
 __all__ = ["SAMPLES", "load", "sample", "to_image", "to_tensor", "upload"]
 

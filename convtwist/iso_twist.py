@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from convtwist.arguments import channel_counts, choice, factory, flag, whole
+from convtwist._arguments import as_factory, as_flag, check_channels, check_choice, check_whole
 from convtwist.functional import iso_twist2d
 
 __all__ = ["IsoTwist2d"]
@@ -52,15 +52,15 @@ class IsoTwist2d(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, bias: bool = True, *, groups: int = 1, reduce: int = 1,
                  coords: str = "centered", device=None, dtype=None):
         super().__init__()
-        channel_counts(in_channels, out_channels, groups)
+        check_channels(in_channels, out_channels, groups)
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.groups = groups
-        self.reduce = whole(reduce, "reduce")
-        self.coords = choice(coords, "coords", ("centered", "legacy"))
-        options = factory(device, dtype)
+        self.reduce = check_whole(reduce, "reduce")
+        self.coords = check_choice(coords, "coords", ("centered", "legacy"))
+        options = as_factory(device, dtype)
         self.weight = nn.Parameter(torch.empty(out_channels, in_channels // groups, 4, **options))
-        with_bias = flag(bias, "bias")
+        with_bias = as_flag(bias, "bias")
         self.register_parameter("bias", nn.Parameter(torch.empty(out_channels, **options)) if with_bias else None)
         self.reset_parameters()
 

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from convtwist.arguments import choice, pair, spatial_padding, whole
+from convtwist._arguments import PADDING_MODES, as_padding, as_pair, check_choice, check_whole
 from convtwist.kernels import compose, sobel_x, sobel_y
 
 __all__ = ["BANKS", "OPERATORS", "coordinate_grid", "derivative_kernels", "fields", "gradient", "isotropic_fields",
@@ -36,7 +36,8 @@ OPERATORS = {
 BANKS = (*OPERATORS, "iso")
 """What :func:`fields` can be asked for; ``"iso"`` is the bank of ``IsoTwist2d``: u, Laplacian u, E u, R u."""
 
-_PAD_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "replicate", "circular": "circular"}
+BY_FIELDS = {len(bank): name for name, bank in OPERATORS.items()}
+"""The name of a bank by the length of ``twist``, its number of fields."""
 
 
 def coordinate_grid(height: int, width: int, *, coords: str = "centered", dtype=None, device=None):
@@ -55,7 +56,7 @@ def coordinate_grid(height: int, width: int, *, coords: str = "centered", dtype=
     >>> [t.tolist() for t in coordinate_grid(2, 4)]
     [[[-0.75, -0.25, 0.25, 0.75]], [[-0.25], [0.25]]]
     """
-    choice(coords, "coords", ("centered", "legacy"))
+    check_choice(coords, "coords", ("centered", "legacy"))
     if height < 1 or width < 1:
         raise ValueError(f"sides must be at least 1, got {height}x{width}")
     dtype = dtype or torch.get_default_dtype()
@@ -65,7 +66,7 @@ def coordinate_grid(height: int, width: int, *, coords: str = "centered", dtype=
     if coords == "legacy":
         x, y = 2 * column / width - 1, 2 * row / height - 1
     else:
-        longer = torch.sym_max(height, width)
+        longer = _larger(height, width)
         x, y = (2 * column + (1 - width)) / longer, (2 * row + (1 - height)) / longer
     return x.to(dtype).view(1, -1), y.to(dtype).view(-1, 1)
 
@@ -86,7 +87,7 @@ def gradient(input: Tensor, *, padding_mode: str = "zeros") -> tuple[Tensor, Ten
     """
     if input.dim() < 2:
         raise ValueError(f"input must end in (height, width), got shape {tuple(input.shape)}")
-    choice(padding_mode, "padding_mode", _PAD_MODES)
+    check_choice(padding_mode, "padding_mode", PADDING_MODES)
     maps = input.reshape(1, prod(input.shape[:-2]), *input.shape[-2:])
     taps = Taps(maps, (1, 1), (1, 1), (1, 1), padding_mode)
     return taps.dx().view(input.shape), taps.dy().view(input.shape)
@@ -113,12 +114,12 @@ def fields(input: Tensor, operators: str = "similarity", *, stride=1, padding=1,
     >>> fields(ramp, "affine", padding=0)[0, 0, 0].tolist()  # X dx
     [[-0.5, 0.5], [-0.5, 0.5]]
     """
-    choice(operators, "operators", BANKS)
-    choice(padding_mode, "padding_mode", _PAD_MODES)
+    check_choice(operators, "operators", BANKS)
+    check_choice(padding_mode, "padding_mode", PADDING_MODES)
     if input.dim() != 4:
         raise ValueError(f"input must be (batch, channels, height, width), got shape {tuple(input.shape)}")
-    stride, dilation = pair(stride, "stride"), pair(dilation, "dilation")
-    padding = spatial_padding(padding, stride, dilation)
+    stride, dilation = as_pair(stride, "stride"), as_pair(dilation, "dilation")
+    padding = as_padding(padding, stride, dilation)
     taps = Taps(input, stride, padding, dilation, padding_mode)
     height, width = taps.size
     if height < 1 or width < 1:
@@ -142,7 +143,7 @@ def isotropic_fields(input: Tensor, *, reduce: int = 1, coords: str = "centered"
     Averaging keeps the middle in the middle, where striding would move it by half a pixel.  Where ``reduce``
     doesn't divide a side, neighbouring squares overlap, alike from both ends, for the same reason.
     """
-    whole(reduce, "reduce")
+    check_whole(reduce, "reduce")
     bank = fields(input, "iso", coords=coords)
     if reduce == 1:
         return bank
@@ -152,6 +153,21 @@ def isotropic_fields(input: Tensor, *, reduce: int = 1, coords: str = "centered"
     else:
         flat = F.adaptive_avg_pool2d(flat, (max(height // reduce, 1), max(width // reduce, 1)))
     return flat.unflatten(1, bank.shape[1:3])
+
+
+def plain(source: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | None, stride: tuple[int, int],
+          padding: tuple[int, int], dilation: tuple[int, int], groups: int, coords: str) -> Tensor:
+    """Convolve and add the twist, in PyTorch's own operations; the padding is of zeros."""
+    bank = fields(source, BY_FIELDS[len(twist)], stride=stride, padding=padding, dilation=dilation, coords=coords)
+    output = F.conv2d(source, weight, bias, stride, padding, dilation, groups)
+    return output + mixed(bank, twist, None, groups)
+
+
+def mixed(bank: Tensor, weights: Tensor, bias: Tensor | None, groups: int) -> Tensor:
+    """Mix a bank, ``(batch, fields, in, ...)``, with ``weights``, ``(fields, out, in / groups)``."""
+    if groups > 1:
+        bank = bank.unflatten(2, (groups, -1)).transpose(1, 2).flatten(1, 2)
+    return F.conv2d(bank.flatten(1, 2), weights.transpose(0, 1).flatten(1)[..., None, None], bias, groups=groups)
 
 
 def twist_kernels(twist: Tensor, dilation=1) -> tuple[Tensor, Tensor]:
@@ -178,7 +194,7 @@ def derivative_kernels(count: int, dilation=1, *, dtype=None, device=None) -> Te
     >>> (8 * derivative_kernels(2)[1]).int().tolist()
     [[-1, -2, -1], [0, 0, 0], [1, 2, 1]]
     """
-    down, right = pair(dilation, "dilation")
+    down, right = as_pair(dilation, "dilation")
     options = {"dtype": dtype, "device": device}
     kernels = [sobel_x(**options) / right, sobel_y(**options) / down]
     if count > 2:
@@ -218,7 +234,8 @@ class Taps:
         if torch.jit.is_tracing():  # sizes are tensors there; a trace is for one size
             self.size = tuple(map(int, self.size))
         if down or right:
-            input = F.pad(input, (right, right, down, down), mode=_PAD_MODES[padding_mode])
+            mode = "constant" if padding_mode == "zeros" else padding_mode
+            input = F.pad(input, (right, right, down, down), mode=mode)
         self.padded = input
 
     # Ends are counted from the far side, so that they stay inside for every size and a trace needs no proof.
@@ -264,6 +281,13 @@ class Taps:
         # 1 4 1 down each column, over 6, then 1 4 1 across: 1 4 1, 4 16 4, 1 4 1; take 36 from the middle.
         tall = self.across_rows(1, 4, 1)
         return _combine([self.columns(tall, k) for k in range(3)], (1, 4, 1)) / 6 - 6 * self.middle()
+
+
+def _larger(height, width):
+    """Return the larger of two sides, which are symbols where a program is made for every size."""
+    if (isinstance(height, int) and isinstance(width, int)) or torch.compiler.is_dynamo_compiling():
+        return max(height, width)  # Dynamo knows it for symbols, too; before torch 2.12 it refuses sym_max of numbers
+    return torch.sym_max(height, width)
 
 
 def _combine(parts, weights):

@@ -14,7 +14,7 @@ from matplotlib import colormaps
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from convtwist.evidence import mean_interval
+from convtwist.results.intervals import mean_interval
 
 __all__ = ["Picture", "arrows", "before_after", "curves", "feature_maps", "intervals", "kernels", "numbers", "panels",
            "photo", "runs"]

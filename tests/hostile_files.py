@@ -95,7 +95,7 @@ def good_files(rng):
         "tiff F": saved(Image.fromarray((deep[..., 0] / 65535).astype(np.float32)), "TIFF"),
         "webp": saved(photo, "WEBP"), "webp lossless": saved(clear, "WEBP", lossless=True, exif=exif.tobytes()),
         "avif": saved(photo, "AVIF"),
-    }  # fmt: skip
+    }
     return files
 
 

@@ -95,7 +95,7 @@ def test_a_permutation_of_ones_own_is_checked_and_copied():
     (lambda: channels.cycle(10, 4), "do not split into 4"),
     (lambda: channels.cycle(8, 0), "groups must be a whole number from 1"),
     (lambda: channels.shuffle(0, 1), "channels must be a whole number from 1"),
-    (lambda: channels.four_cycle(12, 6), "multiple of 4, got 6 groups; change groups or use"),
+    (lambda: channels.four_cycle(12, 6), "needs groups divisible by 4, got groups=6; change groups or use"),
     (lambda: channels.small_world(16, 4), "at least 8 groups"),
     (lambda: channels.small_world(16, 8, links=3), "links must be a whole number from 0 to 2"),
     (lambda: path_length(torch.ones(2, 3)), "square"),

@@ -9,8 +9,8 @@ from torch import nn
 
 import convtwist
 from convtwist import ConvTwist2d
-from convtwist.channels import permutation
-from convtwist.functional import _permuted, conv_twist2d
+from convtwist.channels import permutation, reorder
+from convtwist.functional import conv_twist2d
 
 torch.set_num_threads(1)
 
@@ -19,7 +19,7 @@ CONV_ARGUMENTS = [
     (4, 6, 3, 1, "same", (2, 1), 1, True, "reflect"), (4, 6, 3, 2, "valid"),
     (4, 6, 3, 1, 2, 1, 1, True, "circular"), (4, 6, 3, 1, (1, 2), 1, 1, False, "replicate"),
     (4, 6, 3, 1, 1, 1, 1, True, "zeros", "cpu", torch.float64),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("arguments", CONV_ARGUMENTS)
@@ -72,7 +72,7 @@ def test_parameters_and_their_shapes(operators, fields, ratio):
     {"steps": 3, "padding": 1}, {"groups": 4, "permute": "cycle", "padding_mode": "circular", "padding": 1},
     {"padding": "same", "dilation": 2, "steps": 2}, {"permute": [3, 1, 2, 0, 4, 5, 7, 6]},
     {"permute": torch.arange(7, -1, -1), "stride": 2},
-])  # fmt: skip
+])
 def test_module_equals_function(options):
     layer = ConvTwist2d(8, 8, **options)
     u = torch.randn(2, 8, 7, 6)
@@ -85,7 +85,7 @@ def test_module_equals_function(options):
                                               ("shuffle", 2), ("shuffle", 4), ("cycle", 1), ("shuffle", 1)])
 def test_permuting_by_rolls_is_permuting_by_index(kind, groups):
     u = torch.randn(2, 16, 3, 3)
-    assert torch.equal(_permuted(u, kind, groups), u[:, permutation(kind, 16, groups)])
+    assert torch.equal(reorder(u, kind, groups), u[:, permutation(kind, 16, groups)])
 
 
 def test_the_three_starts():
@@ -158,7 +158,7 @@ def test_repr_names_only_what_differs():
     ({"permute": "4-cycle", "groups": 2}, "groups"),
     ({"permute": [0, 1, 2]}, "permute must"),
     ({"permute": [0, 1, 2, 2]}, "permute must"),
-])  # fmt: skip
+])
 def test_what_is_refused_says_why(options, message):
     arguments = {"in_channels": 4, "out_channels": 4, **options}
     with pytest.raises(ValueError, match=message):

@@ -1,4 +1,4 @@
-"""convtwist.evidence and benchmarks/evidence: poses, pairing, resuming, matching, and the analysis by hand.
+"""convtwist.results.evidence and benchmarks/evidence: poses, pairing, resuming, matching, and the analysis by hand.
 
 No accuracy is asserted.  The runs here see a few dozen random pictures.
 """
@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch import nn
 
-from convtwist import evidence
+from convtwist import results
+from convtwist.results import evidence, intervals
 
 FOLDER = Path(__file__).parent.parent / "benchmarks" / "evidence"
 if not FOLDER.exists():
@@ -24,6 +25,7 @@ try:
     import plan
     import run
     import train
+    import verdicts
 finally:
     del sys.path[:2]
 
@@ -285,7 +287,7 @@ def test_the_plan_is_the_one_written_down():
     (0.95, 1, 12.7062), (0.95, 2, 4.3027), (0.95, 3, 3.1824), (0.95, 4, 2.7764), (0.99, 4, 4.6041), (0.9, 9, 1.8331),
     (0.95, 30, 2.0423)])  # printed tables
 def test_student_agrees_with_the_tables(level, degrees, expected):
-    assert evidence.student(level, degrees) == pytest.approx(expected, abs=1e-4)
+    assert intervals.student(level, degrees) == pytest.approx(expected, abs=1e-4)
 
 
 def test_the_difference_is_paired_and_its_interval_students():
@@ -322,7 +324,7 @@ def test_the_summary_has_mean_spread_and_extremes():
     ([78, 79, 80], [70, 71, 72.1], "supported"), ([70, 71, 72], [71, 72, 73.1], "refuted"),
     ([70, 75, 80], [72, 72, 72], "undecided")])
 def test_a_claim_of_more_is_judged_as_planned(ours, theirs, outcome):
-    verdict, = evidence.verdicts(rows_of("twist", ours) + rows_of("conv_wide", theirs))
+    verdict, = verdicts.verdicts(rows_of("twist", ours) + rows_of("conv_wide", theirs))
     assert (verdict.name, verdict.outcome) == ("H1", outcome)
 
 
@@ -330,8 +332,12 @@ def test_a_claim_of_more_is_judged_as_planned(ours, theirs, outcome):
     ([90, 90.1, 90], "supported"), ([88, 88.1, 88], "refuted"), ([90.5, 90.4, 90.6], "undecided")])
 def test_a_claim_of_equality_is_judged_as_planned(ours, outcome):
     where = {"learn": "upright", "test": "upright"}
-    verdict, = evidence.verdicts(rows_of("twist", ours, **where) + rows_of("conv", [90, 90, 90], **where))
+    verdict, = verdicts.verdicts(rows_of("twist", ours, **where) + rows_of("conv", [90, 90, 90], **where))
     assert (verdict.name, verdict.outcome) == ("H3a", outcome)
+
+
+def test_the_stored_verdicts_are_those_of_the_rows():
+    assert verdicts.TARGET.read_text(encoding="utf-8") == verdicts.written(results.rows("evidence"))
 
 
 def test_costs_are_medians_per_thousand_pictures():

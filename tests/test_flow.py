@@ -38,7 +38,7 @@ PRINTED = [
     (10, 10, "euler", 3.3), (10, 30, "euler", 1.4), (10, 100, "euler", 0.8),
     (30, 30, "euler", 11), (30, 100, "euler", 3.6), (30, 300, "euler", 2.3), (90, 300, "euler", 11),
     (10, 30, "rk4", 0.7), (30, 100, "rk4", 2.0), (90, 100, "rk4", 5.9),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("degrees", "steps", "method", "percent"), PRINTED)
@@ -152,7 +152,7 @@ def test_flows_are_differentiable_in_their_generator():
     (lambda u: flow(u, "R", 1, 1, "heun"), "method must be one of 'euler', 'rk4'"),
     (lambda u: flow(u.to(torch.uint8), "R", 1, 1), r"image.float\(\) / 255"),
     (lambda u: exact_warp(u[0], "R", 1), "image must be a floating point tensor"),
-])  # fmt: skip
+])
 def test_what_is_refused_says_why(call, message):
     with pytest.raises(ValueError, match=message):
         call(torch.zeros(5, 5))

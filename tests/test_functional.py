@@ -58,7 +58,7 @@ GRID = list(itertools.product(
     (1, 2),  # groups
     (False, True),  # center
     ("centered", "legacy"),  # coords
-))  # fmt: skip
+))
 
 
 @pytest.mark.parametrize("operators", FIELDS)
@@ -297,14 +297,14 @@ REFUSED = {
     "steps must be a whole number": lambda: conv_twist2d(U, W, T, steps=0),
     "steps=2 needs an output of the input's size": lambda: conv_twist2d(U, W, T, steps=2),
     "as many output as input": lambda: conv_twist2d(U, W[:2], T[:, :2], padding=1, steps=2),
-    "permute must be one of": lambda: conv_twist2d(U, W, T, permute="random"),
-    "'4-cycle' needs groups divisible by 4": lambda: conv_twist2d(U, W, T, permute="4-cycle"),
+    "permute must be 'cycle'": lambda: conv_twist2d(U, W, T, permute="random"),
+    "'4-cycle' closes rings of 4 groups": lambda: conv_twist2d(U, W, T, permute="4-cycle"),
     "permute must hold each of 0 to 3": lambda: conv_twist2d(U, W, T, permute=[0, 1, 1, 3]),
     "permute must hold 4 channel": lambda: conv_twist2d(U, W, T, permute=torch.arange(3)),
     "reduce must be": lambda: iso_twist2d(U, torch.rand(4, 4, 4), reduce=0),
     r"weight must be \(out, in / groups, 4\)": lambda: iso_twist2d(U, torch.rand(4, 4, 3)),
     "weight must have 3 axes": lambda: iso_twist2d(U, W),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("message", REFUSED)

@@ -22,10 +22,10 @@ OPERATORS = {"similarity": 2, "affine": 4, "first_order": 8}
 JUNK = [None, True, False, 0, -1, 1.0, 2.5, math.nan, math.inf, "", "3", "same", "no", b"x", (), (1,), (1, 2, 3), [],
         {}, {"a": 1}, object(), 2**31, 2**40, 2**70, -(2**70), 1j, np.int64(2), torch.tensor(2), torch.ones(2), "\0",
         "é" * 999, int, torch.float16, [0, 0], [[0]], range(4), torch.int64, np.ones(3), "cuda:99",
-        lambda: 1]  # fmt: skip
+        lambda: 1]
 junk = st.sampled_from(JUNK)
 examples = settings(max_examples=300, deadline=None, derandomize=True, database=None,
-                    suppress_health_check=[HealthCheck.too_slow])  # fmt: skip
+                    suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -68,7 +68,7 @@ CONSTRUCTOR = {
     "device": (None, "cpu"), "dtype": (None, torch.float64), "operators": (*OPERATORS,),
     "twist_init": ("normal", "zeros"), "centers": (False, True), "coords": ("centered", "legacy"),
     "steps": (1, 2), "permute": (None, "cycle", "shuffle", [3, 1, 0, 2]),
-}  # fmt: skip
+}
 ISO = {name: CONSTRUCTOR[name] for name in "in_channels out_channels bias groups coords device dtype".split()}
 ISO["reduce"] = (1, 2, 3)
 CHANNELS = ("in_channels", "out_channels")
@@ -102,7 +102,7 @@ SHAPES = st.one_of(
     st.lists(st.integers(0, 5), max_size=5).map(tuple),
 )
 DTYPES = [torch.float32] * 6 + [torch.float64, torch.float16, torch.bfloat16, torch.complex64, torch.int64, torch.uint8,
-                                torch.bool]  # fmt: skip
+                                torch.bool]
 STRANGE = [
     lambda u: u, lambda u: u, lambda u: u.flip(-1) if u.dim() else u,
     lambda u: u.transpose(-1, -2) if u.dim() > 1 else u,
@@ -111,7 +111,7 @@ STRANGE = [
     lambda u: u.contiguous(memory_format=torch.channels_last) if u.dim() == 4 else u, lambda u: u.requires_grad_()
     if u.is_floating_point() else u, lambda u: u.numpy(force=True) if u.dtype != torch.bfloat16 else None,
     lambda u: u.tolist(), lambda u: u.to_sparse(), lambda u: u.to("meta"), lambda u: nn.Parameter(u, False),
-]  # fmt: skip
+]
 
 
 @st.composite
@@ -133,7 +133,7 @@ def inputs(draw):
 @given(inputs(), st.sampled_from([{}, {"padding": 1}, {"padding": 1, "groups": 2}, {"stride": 2, "padding": (2, 0)},
                                   {"padding": 3, "padding_mode": "reflect"}, {"padding": 4, "padding_mode": "circular"},
                                   {"dilation": 2, "padding": "same", "operators": "first_order"},
-                                  {"padding": 1, "steps": 2, "centers": True, "permute": [3, 1, 0, 2]}]))  # fmt: skip
+                                  {"padding": 1, "steps": 2, "centers": True, "permute": [3, 1, 0, 2]}]))
 def test_the_input_of_convtwist(u, options):
     torch.manual_seed(0)
     check_twist(ConvTwist2d(4, 4, **options), u)
@@ -150,7 +150,7 @@ TENSORS = st.one_of(junk, st.sampled_from([torch.zeros(4), torch.zeros(2, 4), to
                                            torch.zeros(4, 3, 3, 3), torch.zeros(8, 4, 4), torch.zeros(4, 4, 4),
                                            torch.zeros(4, 4, 3, 3), torch.zeros(2, 4, 4).to_sparse(),
                                            torch.zeros(2, 4, device="meta"), torch.zeros(()),
-                                           torch.tensor([3, 1, 0, 2]), torch.tensor([3, 3, 0, 2])]))  # fmt: skip
+                                           torch.tensor([3, 1, 0, 2]), torch.tensor([3, 3, 0, 2])]))
 FUNCTION = {name: TENSORS for name in ("weight", "twist", "bias", "center", "permute")}
 FUNCTION |= {name: st.one_of(st.sampled_from(CONSTRUCTOR[name]), junk)
              for name in "stride padding dilation groups padding_mode coords steps".split()}
@@ -158,7 +158,7 @@ FUNCTION |= {name: st.one_of(st.sampled_from(CONSTRUCTOR[name]), junk)
 
 @examples
 @given(st.dictionaries(st.sampled_from(list(FUNCTION)), st.none(), min_size=1, max_size=2).flatmap(
-    lambda chosen: st.fixed_dictionaries({name: FUNCTION[name] for name in chosen})))  # fmt: skip
+    lambda chosen: st.fixed_dictionaries({name: FUNCTION[name] for name in chosen})))
 def test_the_arguments_of_the_functions(changes):
     """One or two arguments that may be wrong among good ones."""
     generator = torch.Generator().manual_seed(0)
@@ -188,7 +188,7 @@ def check_twist(layer, u):
 
 
 def compare(output, u, weight, twist, bias=None, stride=1, padding=0, dilation=1, groups=1, padding_mode="zeros",
-            center=None, coords="centered", steps=1, permute=None):  # fmt: skip
+            center=None, coords="centered", steps=1, permute=None):
     """Compare a result with the slow loop in float64; numbers that are none must sit where a convolution has them."""
     def two(value):
         value = tuple(value) if isinstance(value, (tuple, list)) else (value,)
@@ -243,7 +243,7 @@ class Selfish(nn.Module):
 
 
 MODELS = [nn.Conv2d(4, 4, 3), nn.Sequential(nn.Conv2d(4, 4, 3, padding=1)), ConvTwist2d(4, 4), nn.ReLU(),
-          nn.Sequential(), nn.Conv2d, Selfish()]  # fmt: skip
+          nn.Sequential(), nn.Conv2d, Selfish()]
 CONVERT = {"inplace": (False, True), "include": (None, "*"), "exclude": (None,), "steps": (1,), "bogus": (1,),
            "filter_fn": (None, lambda name, layer: True),
            **{name: CONSTRUCTOR[name] for name in ("operators", "twist_init", "centers", "coords", "permute")}}
@@ -261,7 +261,7 @@ def test_converting_and_reverting(model, options, drop):
     twisted = refused(lambda: convert(model, **options), ["model", "matches no module", *CONVERT])
     start = model if twisted is None else twisted
     back = refused(lambda: revert(start, drop_twist=drop, inplace=options.get("inplace", False)),
-                   ["model", "twist", "drop_twist", "inplace"])  # fmt: skip
+                   ["model", "twist", "drop_twist", "inplace"])
     if twisted is not None and back is not None:
         TALLY["equal"] += 1
         assert not any(isinstance(layer, ConvTwist2d) for layer in back.modules())

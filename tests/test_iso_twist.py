@@ -129,7 +129,7 @@ def test_module_equals_function_and_repr():
     ({"reduce": 0}, "reduce must be a whole number from 1"),
     ({"coords": "pixels"}, "coords must be one of"),
     ({"out_channels": -1}, "out_channels must be"),
-])  # fmt: skip
+])
 def test_what_is_refused_says_why(options, message):
     with pytest.raises(ValueError, match=message):
         IsoTwist2d(**{"in_channels": 4, "out_channels": 4, **options})

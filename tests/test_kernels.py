@@ -159,7 +159,7 @@ def test_dtype_and_device_are_honoured():
     (lambda: kernels.rotate90(torch.zeros(3, 2)), "kernel must end in a square"),
     (lambda: kernels.odd_part(torch.zeros(3)), "kernel must end in a square"),
     (lambda: kernels.compose(torch.zeros(8)), "coefficients must end in an axis of 9"),
-])  # fmt: skip
+])
 def test_what_is_refused_says_why(call, message):
     with pytest.raises(ValueError, match=message):
         call()

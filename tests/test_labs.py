@@ -93,7 +93,7 @@ def test_settings_reach_the_page():
     assert settings(calculator) == {
         "input": [8, 7], "kernel": [3, 3], "stride": [2, 2], "padding": [1, 0], "dilation": [2, 2],
         "outputPadding": [1, 1], "operation": "transposed", "ceilMode": False,
-    }  # fmt: skip
+    }
     assert settings(labs.size_calculator(operation="pooling", ceil_mode=True))["ceilMode"] is True
 
 
@@ -171,7 +171,7 @@ def test_the_stepper_refuses(options):
     "options",
     [{"input": 0}, {"kernel": 1.5}, {"stride": 0}, {"padding": -1}, {"dilation": (1, 2, 3)}, {"kernel": True},
      {"operation": "deconvolution"}, {"operation": "average", "dilation": 2}],
-)  # fmt: skip
+)
 def test_the_calculator_refuses(options):
     with pytest.raises(ValueError):
         labs.size_calculator(**options)

@@ -32,7 +32,7 @@ def test_no_name_is_declared_twice(lab):
     """The modules of a lab share one scope once they are joined."""
     declared = re.findall(r"^(?:async )?(?:function|const|let) (\w+)",
                           "".join((page._HERE / name).read_text().replace("\nexport ", "\n") for name in MODULES[lab]),
-                          flags=re.MULTILINE)  # fmt: skip
+                          flags=re.MULTILINE)
     assert [name for name, count in collections.Counter(declared).items() if count > 1] == []
 
 
@@ -65,7 +65,7 @@ def test_where_a_lab_starts():
     (lambda: labs.flow_lab(PHOTO, method="heun"), "method must be one of 'euler', 'rk4'"),
     (lambda: labs.flow_lab(PHOTO, soften=9), "soften must lie between 0 and 6"),
     (lambda: labs.flow_lab(PHOTO, field=[[1, 2, 3]]), "field must be two rows of three"),
-])  # fmt: skip
+])
 def test_what_is_refused_says_why(call, message):
     with pytest.raises(ValueError, match=message):
         call()

@@ -294,7 +294,7 @@ def test_the_only_even_kernels_that_commute_with_quarter_turns_and_with_45_degre
     (lambda: fields(torch.zeros(1, 1, 3, 3), "both"), "operators must be one of"),
     (lambda: fields(torch.zeros(1, 1, 3, 3), padding=0, dilation=2), "does not fit into input"),
     (lambda: isotropic_fields(torch.zeros(1, 1, 3, 3), reduce=0), "reduce must be a whole number"),
-])  # fmt: skip
+])
 def test_what_is_refused_says_why(call, message):
     with pytest.raises(ValueError, match=message):
         call()

@@ -12,7 +12,7 @@ from strangers import distributions
 
 ROOT = Path(__file__).parents[1]
 TEXT = {".cfg", ".cff", ".css", ".html", ".ipynb", ".json", ".md", ".mjs", ".js", ".py", ".svg", ".toml", ".txt",
-        ".yaml", ".yml", ".bib", ".csv", ""}  # fmt: skip
+        ".yaml", ".yml", ".bib", ".csv", ""}
 
 
 def tracked() -> list[Path]:
@@ -124,3 +124,9 @@ def test_repository_links_for_publishing():
     assert config["sphinx"] == stored["sphinx"] and not stored["repository"]["url"]
     refused = subprocess.run([*command, "owner/name", "main"], cwd=ROOT, capture_output=True, text=True)
     assert refused.returncode != 0 and "expected https://HOST/OWNER/NAME" in refused.stderr
+
+
+def test_no_formatter_is_addressed():
+    """No formatter runs here, so no comment tells one what to leave alone."""
+    comment = "# " + "fmt: "
+    assert not [str(path) for path in tracked() if path.suffix == ".py" and comment in path.read_text(encoding="utf-8")]

@@ -60,7 +60,7 @@ def test_unpacks_zip(tmp_path):
     ("hard", special("hard", tarfile.LNKTYPE, "ok.txt"), "a link"),
     ("pipe", special("pipe", tarfile.FIFOTYPE), "a device or pipe"),
     ("./ok.txt", b"again", "two members"),
-])  # fmt: skip
+])
 def test_refuses_what_could_do_harm(tmp_path, name, value, message):
     path = tar(tmp_path / "bad.tgz", {"ok.txt": b"fine", name: value})
     with pytest.raises(ValueError, match=message):

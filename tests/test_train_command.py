@@ -21,7 +21,7 @@ HERE = Path(__file__).parent
 SMALL = ["--trainer.accelerator=cpu", "--trainer.max_epochs=3", "--data.size=16", "--data.batch_size=4",
          "--data.workers=0", "--model.mixup=0.3", "--data.degrees=10", "--data.erase=0.3",
          "--model.network_options={stem: small, depths: [1, 1]}", "--trainer.log_every_n_steps=1",
-         "--trainer.enable_model_summary=false", "--trainer.enable_progress_bar=false"]  # fmt: skip
+         "--trainer.enable_model_summary=false", "--trainer.enable_progress_bar=false"]
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +89,7 @@ def test_interrupted_and_resumed_ends_with_the_same_weights(finished, folder, tm
 def test_two_processes_train_and_stay_equal(folder, tmp_path):
     done = elsewhere(command(folder, tmp_path, "--trainer.devices=2", "--trainer.strategy=ddp", "--data.batch_size=2",
                              "--trainer.max_epochs=1", "--trainer.callbacks+=train_pictures.ShowWeights"),
-                     SHOW_WEIGHTS=str(tmp_path))  # fmt: skip
+                     SHOW_WEIGHTS=str(tmp_path))
     assert done.returncode == 0, done.stderr[-3000:]
     digests = [(tmp_path / rank).read_text() for rank in "01"]
     assert digests[0] == digests[1]
@@ -117,7 +117,7 @@ def test_averaging_and_conversion_run_and_an_archive_is_unpacked(folder, tmp_pat
     archive = shutil.make_archive(str(tmp_path / "pets"), "gztar", folder)
     average = "--trainer.callbacks+={class_path: EMAWeightAveraging, init_args: {decay: 0.5}}"
     here(monkeypatch, command(archive, tmp_path / "run", average, "--trainer.max_epochs=1", "--model.layer=conv2d",
-                              "--model.convert=true", "--model.convert_options={operators: affine}"))  # fmt: skip
+                              "--model.convert=true", "--model.convert_options={operators: affine}"))
     weights = load_file(tmp_path / "run" / "weights.safetensors")
     twists = [tensor for name, tensor in weights.items() if name.endswith(".twist")]
     assert twists and all(tensor.shape[0] == 4 and tensor.any() for tensor in twists)
@@ -143,7 +143,7 @@ def test_every_config_parses_by_its_name(name, monkeypatch, capsys):
     (["--data.path=nowhere"], "no folder or archive at nowhere"),
     (["--model.layer=conv"], "name must be one of 'conv2d'"),
     (["--model.convert_options={operators: affine}"], "pass --model.convert true"),
-])  # fmt: skip
+])
 def test_mistakes_are_answered_with_a_sentence(folder, tmp_path, monkeypatch, more, message):
     with pytest.raises(SystemExit, match=f"error: .*{message}"):
         here(monkeypatch, command(folder, tmp_path, *more))
@@ -153,7 +153,7 @@ def test_a_config_that_does_not_exist(monkeypatch):
     with pytest.raises(SystemExit, match="neither a file nor one of those shipped: fashion_mnist, folder, imagenette"):
         here(monkeypatch, ["fit", "--config", "cifar"])
     assert cli.with_config_paths(["fit", "-c", "imagewoof", "--config=folder.yaml"]) == [
-        "fit", "-c", str(cli.CONFIGS / "imagewoof.yaml"), f"--config={cli.CONFIGS / 'folder.yaml'}"]  # fmt: skip
+        "fit", "-c", str(cli.CONFIGS / "imagewoof.yaml"), f"--config={cli.CONFIGS / 'folder.yaml'}"]
 
 
 def test_what_is_not_installed_is_named(monkeypatch):

@@ -148,7 +148,7 @@ def test_limits_are_nested_and_leave_the_validation_set_alone(folder, options):
     ({"crop": 2.0}, "crop is a share"), ({"flip": -1.0}, "flip is a probability"),
     ({"degrees": 200.0}, "degrees must lie"), ({"zoom": 0.5}, "zoom is a factor from 1"),
     ({"on_corrupt": "ignore"}, "on_corrupt must be one of 'raise', 'skip'"), ({"workers": -1}, "workers"),
-])  # fmt: skip
+])
 def test_refusals(options, wrong, message):
     with pytest.raises(ValueError, match=message):
         Pictures(**{**options, **wrong})

@@ -56,7 +56,7 @@ def test_options_reach_the_layer():
     ("iso_twist", {"permute": "cycle"}, "permute is no option of the layer 'iso_twist', which takes no options"),
     ("similarity", {"twist_init": "ones"}, "twist_init"),
     ("conv2d", {"permute": "5-cycle"}, "5-cycle"),
-])  # fmt: skip
+])
 def test_refusals_come_early(name, options, message):
     with pytest.raises(ValueError, match=message):
         builder(name, **options)

@@ -21,7 +21,7 @@ def test_sizes_as_published(network, count):
 
 @pytest.mark.parametrize("layer", LAYERS)
 @pytest.mark.parametrize(("network", "stem"), [("resnet18", "small"), ("resnet50", "imagenet"),
-                                               ("bottleneck", "deep")])  # fmt: skip
+                                               ("bottleneck", "deep")])
 def test_any_layer_in_any_network(network, stem, layer):
     """On odd sides too, where a stride rounds up and IsoTwist2d down."""
     model = build(network, layer, classes=5, channels=1, depths=(1, 1), stem=stem)

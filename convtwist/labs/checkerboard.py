@@ -3,7 +3,7 @@
 Book: chapter 5.
 """
 
-from convtwist.arguments import choice, whole
+from convtwist._arguments import check_choice, check_whole
 from convtwist.labs.page import Lab, build
 from convtwist.labs.still import to_data_url
 
@@ -44,13 +44,13 @@ def checkerboard(
     """
     numbers = {"kernel": kernel, "stride": stride, "padding": padding, "input": input}
     for name, value in numbers.items():
-        if whole(value, name, 0 if name == "padding" else 1) > _MOST[name]:
+        if check_whole(value, name, 0 if name == "padding" else 1) > _MOST[name]:
             raise ValueError(f"{name} must be at most {_MOST[name]} to be drawn, got {value}")
     stamped = stride * (max(input, -(-kernel // stride) + 2) - 1) + kernel
     if stamped <= 2 * padding:
         raise ValueError(f"padding={padding} cuts everything off an output of {stamped} cells; use less")
-    choice(weights, "weights", ("ones", "bilinear", "random"))
-    choice(resize, "resize", ("nearest", "bilinear"))
+    check_choice(weights, "weights", ("ones", "bilinear", "random"))
+    check_choice(resize, "resize", ("nearest", "bilinear"))
     return build(
         "checkerboard",
         ("core.mjs", "widgets.mjs", "picture.mjs", "checkerboard_rules.mjs", "checkerboard.mjs"),

@@ -13,7 +13,7 @@ __all__ = ["MOTIONS", "flow_lab"]
 MOTIONS = {
     "rotate": (-180, 180), "zoom": (0.5, 2), "right": (-60, 60), "down": (-60, 60), "shear_x": (-1, 1),
     "shear_y": (-1, 1), "mix": (-1, 1),
-}  # fmt: skip
+}
 """Motions with the least and largest amount: degrees, factor, pixels, slope; named as in `convtwist.flow`."""
 
 _METHODS = ("euler", "rk4")
@@ -65,4 +65,4 @@ def flow_lab(photo, *, motion: str = "rotate", amount: float | None = None, step
             "field": rows,
         },
         still=(to_data_url(photo), alt),
-    )  # fmt: skip
+    )

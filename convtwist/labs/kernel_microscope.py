@@ -13,7 +13,7 @@ __all__ = ["PRESETS", "kernel_microscope"]
 PRESETS = (
     "identity", "box", "gaussian", "sharpen", "sobel_x", "sobel_y", "laplacian", "isotropic", "emboss", "shift",
     "average", "difference",
-)  # fmt: skip
+)
 """Kernels it can start with, named as in `convtwist.kernels` where they are there, too."""
 
 _VIEWS = ("kernel", "operators")

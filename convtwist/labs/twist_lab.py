@@ -49,4 +49,4 @@ def twist_lab(photo, *, a: float = 0.0, b: float = 0.25, steps: int = 60, center
             "soften": float(soften),
         },
         still=(to_data_url(photo), alt),
-    )  # fmt: skip
+    )

@@ -6,7 +6,7 @@ Book: chapters 1 and 3.
 import torch
 from torch import Tensor
 
-from convtwist.arguments import pair
+from convtwist._arguments import as_pair
 
 __all__ = ["conv2d", "corr2d", "dilate", "pad2d"]
 
@@ -30,7 +30,7 @@ def corr2d(input: Tensor, kernel: Tensor, *, stride=1, padding=0, dilation=1) ->
     two_dimensional(input=input, kernel=kernel)
     padded = pad2d(input, padding)
     kernel = dilate(kernel, dilation)
-    (down, right), (height, width) = pair(stride, "stride"), kernel.shape
+    (down, right), (height, width) = as_pair(stride, "stride"), kernel.shape
     rows = (padded.shape[0] - height) // down + 1
     columns = (padded.shape[1] - width) // right + 1
     if rows < 1 or columns < 1:
@@ -58,7 +58,7 @@ def dilate(kernel: Tensor, dilation=2) -> Tensor:
     >>> dilate(torch.tensor([[1., 2.]]), 3).tolist()
     [[1.0, 0.0, 0.0, 2.0]]
     """
-    down, right = pair(dilation, "dilation")
+    down, right = as_pair(dilation, "dilation")
     height, width = kernel.shape
     spread = kernel.new_zeros((height - 1) * down + 1, (width - 1) * right + 1)
     spread[::down, ::right] = kernel
@@ -74,7 +74,7 @@ def pad2d(input: Tensor, padding=1, mode: str = "zeros") -> Tensor:
     >>> pad2d(torch.tensor([[1., 2., 3.]]), (0, 2), "reflect").tolist()
     [[3.0, 2.0, 1.0, 2.0, 3.0, 2.0, 1.0]]
     """
-    down, right = pair(padding, "padding", 0)
+    down, right = as_pair(padding, "padding", 0)
     height, width = input.shape
     output = input.new_zeros(height + 2 * down, width + 2 * right)
     for i in range(output.shape[0]):

@@ -6,7 +6,7 @@ Book: chapter 4.
 import torch
 from torch import Tensor
 
-from convtwist.arguments import pair
+from convtwist._arguments import as_pair
 from convtwist.reference.correlation import two_dimensional
 
 __all__ = ["avg_pool2d", "max_pool2d"]
@@ -62,9 +62,9 @@ def avg_pool2d(
 def _windows(input, kernel_size, stride, padding, dilation, ceil_mode):
     """Return, for rows and for columns, one ``(cells inside the map, cells inside the padded map)`` per window."""
     two_dimensional(input=input)
-    kernel_size = pair(kernel_size, "kernel_size")
-    stride = kernel_size if stride is None else pair(stride, "stride")
-    padding, dilation = pair(padding, "padding", 0), pair(dilation, "dilation")
+    kernel_size = as_pair(kernel_size, "kernel_size")
+    stride = kernel_size if stride is None else as_pair(stride, "stride")
+    padding, dilation = as_pair(padding, "padding", 0), as_pair(dilation, "dilation")
     axes = zip(input.shape, kernel_size, stride, padding, dilation, strict=True)
     return [_axis(*numbers, ceil_mode) for numbers in axes]
 

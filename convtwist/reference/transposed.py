@@ -6,7 +6,7 @@ Book: chapter 5.
 import torch
 from torch import Tensor
 
-from convtwist.arguments import pair
+from convtwist._arguments import as_pair
 from convtwist.reference.correlation import dilate, two_dimensional
 
 __all__ = ["conv_transpose2d"]
@@ -31,8 +31,8 @@ def conv_transpose2d(input: Tensor, kernel: Tensor, *, stride=1, padding=0, outp
     [[2, 10, 8], [1, 9, 8], [0, 2, 2]]
     """
     two_dimensional(input=input, kernel=kernel)
-    strides, paddings = pair(stride, "stride"), pair(padding, "padding", 0)
-    extras, dilations = pair(output_padding, "output_padding", 0), pair(dilation, "dilation")
+    strides, paddings = as_pair(stride, "stride"), as_pair(padding, "padding", 0)
+    extras, dilations = as_pair(output_padding, "output_padding", 0), as_pair(dilation, "dilation")
     for s, d, extra in zip(strides, dilations, extras, strict=True):
         if extra >= max(s, d):
             raise ValueError(f"output_padding must be below stride={s} or below dilation={d}, got {extra}")

@@ -7,7 +7,7 @@ import math
 
 from torch import Tensor
 
-from convtwist.arguments import pair
+from convtwist._arguments import as_pair
 from convtwist.reference.correlation import two_dimensional
 
 __all__ = ["upsample_bilinear", "upsample_nearest"]
@@ -27,7 +27,7 @@ def upsample_nearest(input: Tensor, scale) -> Tensor:
     [[20, 20, 45, 45], [20, 20, 45, 45], [10, 10, 43, 43], [10, 10, 43, 43]]
     """
     two_dimensional(input=input)
-    down, right = pair(scale, "scale")
+    down, right = as_pair(scale, "scale")
     output = input.new_zeros(input.shape[0] * down, input.shape[1] * right)
     for i in range(output.shape[0]):
         for j in range(output.shape[1]):
@@ -54,7 +54,7 @@ def upsample_bilinear(input: Tensor, scale, *, align_corners: bool = False) -> T
     two_dimensional(input=input)
     if not input.is_floating_point():
         raise ValueError(f"input must be floating point, since cells are mixed in fractions, got {input.dtype}")
-    axes = zip(input.shape, pair(scale, "scale"), strict=True)
+    axes = zip(input.shape, as_pair(scale, "scale"), strict=True)
     rows, columns = [_between(*axis, align_corners) for axis in axes]
     output = input.new_zeros(len(rows), len(columns))
     for i, (top, bottom, low) in enumerate(rows):

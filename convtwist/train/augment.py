@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from convtwist.arguments import choice
+from convtwist._arguments import check_choice
 from convtwist.train.sampling import seeded
 
 __all__ = ["Augment"]
@@ -37,7 +37,7 @@ class Augment(nn.Module):
             raise ValueError(f"degrees must lie from 0 to 180, got {degrees!r}")
         if not 1 <= zoom:
             raise ValueError(f"zoom is a factor from 1, got {zoom!r}")
-        choice(border, "border", ("zeros", "border", "reflection"))
+        check_choice(border, "border", ("zeros", "border", "reflection"))
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
         self.degrees, self.zoom, self.border = degrees, zoom, border

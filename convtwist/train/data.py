@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
-from convtwist.arguments import choice, whole
+from convtwist._arguments import check_choice, check_whole
 from convtwist.train import archives, fashion, folders
 from convtwist.train.augment import Augment
 from convtwist.train.pictures import ArrayPictures, FilePictures
@@ -55,18 +55,18 @@ class Pictures(LightningDataModule):
                  border: str = "zeros", erase: float = 0.0, turn_evaluation: bool = False,
                  on_corrupt: str = "raise", seed: int | None = None):
         super().__init__()
-        self.kind = choice(kind, "kind", tuple(_STATISTICS))
+        self.kind = check_choice(kind, "kind", tuple(_STATISTICS))
         if kind == "folder" and path is None:
             raise ValueError("path is missing: pass --data.path with a folder of pictures or its archive")
         if not 0 <= crop <= 1:
             raise ValueError(f"crop is a share of the area, from 0 (the middle square) to 1, got {crop!r}")
         self.path, self.sha256 = path, sha256
-        self.size, self.batch_size = whole(size, "size"), whole(batch_size, "batch_size")
-        self.workers = whole(workers, "workers", 0)
-        self.validation, self.limit = validation, limit if limit is None else whole(limit, "limit")
+        self.size, self.batch_size = check_whole(size, "size"), check_whole(batch_size, "batch_size")
+        self.workers = check_whole(workers, "workers", 0)
+        self.validation, self.limit = validation, limit if limit is None else check_whole(limit, "limit")
         self.least = crop or None
-        self.on_corrupt = choice(on_corrupt, "on_corrupt", ("raise", "skip"))
-        self.seed = int(os.environ.get("PL_GLOBAL_SEED", 0)) if seed is None else whole(seed, "seed", 0)
+        self.on_corrupt = check_choice(on_corrupt, "on_corrupt", ("raise", "skip"))
+        self.seed = int(os.environ.get("PL_GLOBAL_SEED", 0)) if seed is None else check_whole(seed, "seed", 0)
         mean, std = _STATISTICS[kind]
         turn = {"degrees": degrees, "zoom": zoom, "border": border}
         self.augment = Augment(mean, std, flip=flip, erase=erase, **turn)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from convtwist.arguments import choice
+from convtwist._arguments import check_choice
 
 __all__ = ["CLASSES", "DEBIAN", "find", "load"]
 
@@ -57,7 +57,7 @@ def load(split: str, folder=None) -> tuple[Tensor, Tensor]:
         FileNotFoundError: files are missing; see :func:`find`.
         ValueError: a file is damaged or another one than published.
     """
-    prefix = _PREFIX[choice(split, "split", tuple(_PREFIX))]
+    prefix = _PREFIX[check_choice(split, "split", tuple(_PREFIX))]
     place = find(folder)
     images = _array(place, f"{prefix}-images-idx3-ubyte")
     labels = _array(place, f"{prefix}-labels-idx1-ubyte")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from convtwist import ConvTwist2d, IsoTwist2d, channels
-from convtwist.arguments import channel_counts, choice
+from convtwist._arguments import check_channels, check_choice
 from convtwist.operators import OPERATORS, coordinate_grid
 
 __all__ = ["LAYERS", "CoordConv2d", "PermutedConv2d", "builder"]
@@ -21,7 +21,7 @@ class CoordConv2d(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1, groups: int = 1, device=None):
         super().__init__()
-        channel_counts(in_channels, out_channels, groups)
+        check_channels(in_channels, out_channels, groups)
         self.groups = groups
         self.conv = nn.Conv2d(in_channels + 2 * groups, out_channels, 3, stride, 1, groups=groups, bias=False,
                               device=device)
@@ -94,7 +94,7 @@ def builder(name: str, **options) -> Callable[..., nn.Module]:
     >>> builder("similarity", twist_init="zeros", permute="4-cycle")(64, 64, groups=8)
     ConvTwist2d(64, 64, kernel_size=(3, 3), stride=(1, 1), bias=False, padding=(1, 1), groups=8, permute='4-cycle')
     """
-    build = LAYERS[choice(name, "name", LAYERS)]
+    build = LAYERS[check_choice(name, "name", LAYERS)]
     for option in options:
         if option not in _OPTIONS[name]:
             known = ", ".join(_OPTIONS[name]) or "no options"

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 import convtwist
-from convtwist.arguments import choice
+from convtwist._arguments import check_choice
 from convtwist.train import networks, schedules
 from convtwist.train.export import load_weights
 from convtwist.train.mixing import mixup, soft_cross_entropy
@@ -49,8 +49,8 @@ class Classifier(LightningModule):
                  schedule: str = "one_cycle", mixup: float = 0.0, smoothing: float = 0.1,
                  channels_last: bool = False):
         super().__init__()
-        choice(network, "network", networks.NETWORKS)
-        choice(schedule, "schedule", schedules.SCHEDULES)
+        check_choice(network, "network", networks.NETWORKS)
+        check_choice(schedule, "schedule", schedules.SCHEDULES)
         if mixup < 0:
             raise ValueError(f"mixup must be 0 (off) or a positive alpha, got {mixup!r}")
         if not 0 <= smoothing < 1:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
-from convtwist.arguments import choice, whole
+from convtwist._arguments import check_choice, check_whole
 from convtwist.train.layers import builder
 
 __all__ = ["NETWORKS", "Block", "Bottleneck", "build", "resnet", "resnet50"]
@@ -100,12 +100,12 @@ def resnet(conv3x3: Callable[..., nn.Module], depths: Sequence[int], *, block: t
     Raises:
         ValueError: an argument is out of range.
     """
-    choice(stem, "stem", ("imagenet", "deep", "small"))
+    check_choice(stem, "stem", ("imagenet", "deep", "small"))
     join = {"stride": _strided, "average": _averaged(True), "average_down": _averaged(False)}
-    join = join[choice(shortcut, "shortcut", join)]
+    join = join[check_choice(shortcut, "shortcut", join)]
     grouped = conv3x3
     if group_width is not None:
-        if 64 % whole(group_width, "group_width"):
+        if 64 % check_whole(group_width, "group_width"):
             raise ValueError(f"group_width must divide 64, the width of the first stage, got {group_width}")
 
         def grouped(width_in, width_out, stride=1):
@@ -149,7 +149,7 @@ def build(network: str = "resnet50", layer: str = "conv2d", *, classes: int = 10
         ValueError: a name or an option is unknown or out of range.
         TypeError: ``options`` has a name that :func:`resnet` doesn't take.
     """
-    chosen = dict(NETWORKS[choice(network, "network", NETWORKS)])
+    chosen = dict(NETWORKS[check_choice(network, "network", NETWORKS)])
     if layer == "iso_twist":
         chosen["shortcut"] = "average_down"
     return resnet(builder(layer, **(layer_options or {})), classes=classes, channels=channels, **(chosen | options))

@@ -6,7 +6,7 @@ Book: chapter 11.  Source: arXiv 1708.07120 with cosines for one-cycle; flat-and
 
 import math
 
-from convtwist.arguments import choice
+from convtwist._arguments import check_choice
 
 __all__ = ["SCHEDULES", "constant", "factor", "flat_and_anneal", "one_cycle"]
 
@@ -42,7 +42,7 @@ def factor(schedule: str, step: int, steps: int) -> float:
     Raises:
         ValueError: no schedule has that name.
     """
-    return SCHEDULES[choice(schedule, "schedule", SCHEDULES)](min(1.0, step / max(1, steps - 1)))
+    return SCHEDULES[check_choice(schedule, "schedule", SCHEDULES)](min(1.0, step / max(1, steps - 1)))
 
 
 def _cosine(start, end, progress):

@@ -31,7 +31,7 @@ class LabPages:
         file.write_text(PAGE.format(theme=theme, paper=PAPER[theme], body=body), encoding="utf-8")
         context = self.browser.new_context(
             viewport={"width": width, "height": 900}, reduced_motion=motion, java_script_enabled=scripts,
-        )  # fmt: skip
+        )
         context.add_init_script(WITHIN)
         self.contexts.append(context)
         page = context.new_page()

@@ -26,7 +26,7 @@ const measures = (settings, alternate, residual, layers) => {
 };
 """
 KINDS = [(None, 1), ("cycle", 1), ("4-cycle", 1), ("shuffle", 1), ("small_world", 0), ("small_world", 1),
-         ("small_world", 2)]  # fmt: skip
+         ("small_world", 2)]
 CELLS = """name => {
   const cells = [];
   const path = within(`.ct-board .${name}`)[0].getAttribute("d");
@@ -230,7 +230,7 @@ def test_light_and_the_same_every_time():
 @pytest.mark.parametrize(("arguments", "message"), [
     ({"groups": 15}, "15"), ({"permute": "ring"}, "ring"), ({"channels": 1000}, "128"), ({"groups": 2}, "4-cycle"),
     ({"layers": 0}, "layers"), ({"permute": "small_world", "links": 5}, "links"), ({"links": True}, "links"),
-])  # fmt: skip
+])
 def test_the_call_refuses_what_makes_no_board(arguments, message):
     with pytest.raises(ValueError, match=message):
         labs.channel_board(**arguments)

@@ -32,7 +32,7 @@ const coverage = (u, generator, t) => {
 """
 MIXED = ((0.1, 0.3, -2.0), (-0.2, 0.05, 1.5))
 FLOWS = [("right", 3.0), ("down", -2.5), ("rotate", 0.4), ("zoom", -0.2), ("shear_x", 0.3), ("shear_y", 0.2),
-         (MIXED, 0.7)]  # fmt: skip
+         (MIXED, 0.7)]
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +135,7 @@ def test_softening_is_the_gaussian_blur(bench):
 
 @pytest.mark.parametrize(("degrees", "steps", "method", "percent"), [
     (30, 100, "euler", 3.6), (90, 300, "euler", 11), (90, 100, "rk4", 5.9),
-])  # fmt: skip
+])
 def test_the_error_on_the_page_is_the_one_the_chapter_prints(browser, tmp_path, degrees, steps, method, percent):
     lab = labs.flow_lab(images.sample("chelsea"), amount=degrees, steps=2, method=method)
     with opened(browser, tmp_path, lab) as page:

@@ -20,7 +20,7 @@ PHOTO = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
 MAKERS = {
     "stepper": labs.correlation_stepper, "checkerboard": labs.checkerboard, "microscope": labs.kernel_microscope,
     "flow": labs.flow_lab, "twist": labs.twist_lab, "channels": labs.channel_sum, "field": labs.receptive_field,
-}  # fmt: skip
+}
 LABS = {name: functools.partial(make, PHOTO) for name, make in MAKERS.items()}
 EVERY = {**LABS, "calculator": labs.size_calculator, "board": labs.channel_board}
 OFFER = """async ([how, name, type, encoded]) => {
@@ -61,13 +61,13 @@ REFUSED = {
     "huge.webp": ("image/webp", b"RIFF\xff\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0\x0f\x27\0\x0f\x27\0" + bytes(64), BIG),
     "huge.jpg": ("image/jpeg", b"\xff\xd8\xff\xff\xc0\0\x11\x08\x27\x10\x27\x10\3" + bytes(64), BIG),
     "drawing.svg": ("image/svg+xml", b'<svg xmlns="http://www.w3.org/2000/svg"/>', "is a drawing"),
-}  # fmt: skip
+}
 TAKEN = {
     "moving.gif": ("image/gif", saved(photo, "GIF", save_all=True, append_images=[photo.rotate(180)], loop=0)),
     "black.png": ("image/png", saved(Image.new("L", (40, 30)))),
     "dot.png": ("image/png", saved(Image.new("L", (1, 1)))),
     "line.png": ("image/png", saved(Image.new("L", (1, 999), 200))), "good.png": ("image/png", saved(photo)),
-}  # fmt: skip
+}
 
 
 def offer(page, how, name, kind, data):

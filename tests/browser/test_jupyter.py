@@ -109,7 +109,7 @@ def test_keys_on_a_control_are_the_control_s(opened):
         "radio": stepper.get_by_role("radio").first, "typed": stepper.get_by_label("Kernel row 0, column 0"),
         "grid": stepper.get_by_role("grid", name="Output").get_by_role("gridcell").first,
         "question": stepper.locator("summary"),
-    }  # fmt: skip
+    }
     expect(stepper.get_by_role("grid", name="Output")).to_be_visible()
     before = page.evaluate(STATE)
     for name, control in controls.items():

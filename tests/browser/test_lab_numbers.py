@@ -85,7 +85,7 @@ def test_sizes_and_refusals_equal_torch(pages):
             "dilation": draw.randint(1, 4), "outputPadding": draw.randint(0, 4), "ceilMode": draw.random() < 0.5,
         }
         for _ in range(1500)
-    ]  # fmt: skip
+    ]
     answers = page.evaluate("cases => cases.map(axisSize)", cases)
     wrong = [(c, a) for c, a in zip(cases, answers, strict=True) if a.get("size") != torch_size(c)]
     assert not wrong, "\n".join(map(repr, wrong[:5]))
@@ -115,7 +115,7 @@ def test_connections_equal_the_gradient(pages):
     while done < 60:
         case = {"operation": draw.choice(["convolution", "transposed"]), "input": draw.randint(1, 8),
                 "kernel": draw.randint(1, 4), "stride": draw.randint(1, 3), "padding": draw.randint(0, 2),
-                "dilation": draw.randint(1, 3), "outputPadding": draw.randint(0, 2), "ceilMode": False}  # fmt: skip
+                "dilation": draw.randint(1, 3), "outputPadding": draw.randint(0, 2), "ceilMode": False}
         size = torch_size(case)
         if size is None:
             continue

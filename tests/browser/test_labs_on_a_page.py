@@ -20,7 +20,7 @@ EVERY = {lab.name: lab for lab in (
     labs.correlation_stepper(PHOTO), labs.channel_sum(PHOTO), labs.receptive_field(PHOTO), labs.size_calculator(),
     labs.checkerboard(PHOTO), labs.kernel_microscope(PHOTO), labs.flow_lab(PHOTO, steps=2, soften=0),
     labs.twist_lab(PHOTO, steps=2, soften=0), labs.channel_board(16, 4),
-)}  # fmt: skip
+)}
 NAMES = list(EVERY)
 LOOK = """async () => {
   for (let i = 0; i < 12; i++) await new Promise(requestAnimationFrame);
@@ -165,7 +165,7 @@ def test_accessible_and_no_wider_than_the_screen(pages, theme, width):
     page = pages.open(
         labs.correlation_stepper(PHOTO), labs.size_calculator(8, 3, stride=2, padding=1, transposed=True),
         labs.size_calculator((8, 7), 3, stride=2, dilation=2), labs.size_calculator(3, 5), width=width, theme=theme,
-    )  # fmt: skip
+    )
     page.get_by_label("Example").select_option("six")
     page.get_by_label("true convolution").check()
     page.get_by_label("Input row 0, column 1", exact=True).first.fill("NaN")

@@ -16,7 +16,7 @@ KERNELS = {
     "identity": kernels.identity, "box": kernels.box, "gaussian": kernels.gaussian, "sharpen": kernels.sharpen,
     "sobel_x": kernels.sobel_x, "sobel_y": kernels.sobel_y, "laplacian": kernels.laplacian,
     "isotropic": lambda: kernels.laplacian("isotropic"), "emboss": kernels.emboss,
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")

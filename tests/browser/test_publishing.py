@@ -29,7 +29,7 @@ FIRST = {  # what is looked for, and the page that should come first
     "receptive field": "01_cross", "relu": "04_rect", "max pooling": "04_rect", "sobel": "06_reading",
     "rotation": "08_flows", "convtwist": "09_convtwist", "small world": "10_groups", "convert": "12_use_it",
     "ConvTwist2d": "api.html#convtwist.ConvTwist2d", "glossary": "notation",
-}  # fmt: skip
+}
 PAPER = """() => {
   const article = document.querySelector("article.bd-article");
   const gone = [".bd-sidebar-primary", ".bd-sidebar-secondary", ".bd-header-article", ".prev-next-footer", ".copybtn",

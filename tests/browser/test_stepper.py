@@ -117,7 +117,7 @@ def test_mouse_shows_the_patch_and_the_sum(stepper):
     grid_cell(stepper, "Output", 1, 0).hover()
     assert sums(stepper)[0].endswith("3 \u00d7 0 + 4 \u00d7 1 + 6 \u00d7 2 + 7 \u00d7 3 = 37")
     patch = [(r, c) for r in range(3) for c in range(3)
-             if "ct-patch" in grid_cell(stepper, "Input", r, c).get_attribute("class")]  # fmt: skip
+             if "ct-patch" in grid_cell(stepper, "Input", r, c).get_attribute("class")]
     assert patch == [(1, 0), (1, 1), (2, 0), (2, 1)]
     assert grid_cell(stepper, "Input", 2, 1).inner_text().strip() == "\u00d73"
     grid_cell(stepper, "Output", 1, 1).click()

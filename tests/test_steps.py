@@ -8,13 +8,15 @@ import torch
 from torch import nn
 from torch.autograd import gradcheck, gradgradcheck
 
-from convtwist import ConvTwist2d, blocks, fused
+from convtwist import ConvTwist2d, _engine
+from convtwist._engine import blocks, steps
+from convtwist._engine.autograd import apply_step
 from convtwist.functional import conv_twist2d
-from convtwist.linear import apply_step
+from convtwist.operators import plain as plain_twist
 
 torch.set_num_threads(1)
 
-SAME = fused.TwistStep((1, 1), (1, 1), "centered")
+SAME = steps.TwistStep((1, 1), (1, 1), "centered")
 FIELDS = {"similarity": 2, "affine": 4, "first_order": 8}
 
 
@@ -29,8 +31,8 @@ def tensors(fields=2, size=(6, 5), batch=3, dtype=torch.float32):
 
 def both(arguments, padding=(1, 1), dilation=(1, 1), coords="centered", stride=(1, 1)):
     """Return outputs and gradients of the fused step and of the plain one."""
-    for layer in (lambda *t: apply_step(fused.TwistStep(padding, dilation, coords, 1, stride), *t),
-                  lambda *t: fused.plain(*t, stride, padding, dilation, 1, coords)):
+    for layer in (lambda *t: apply_step(steps.TwistStep(padding, dilation, coords, 1, stride), *t),
+                  lambda *t: plain_twist(*t, stride, padding, dilation, 1, coords)):
         leaves = [tensor.detach().requires_grad_() for tensor in arguments]
         output = layer(*leaves)
         slope = draw(5, *output.shape).to(memory_format=torch.channels_last)
@@ -48,7 +50,7 @@ def test_agrees_with_the_plain_layer(operators, block, monkeypatch):
         arguments = tensors(FIELDS[operators], size)
         if layout:
             arguments[0] = arguments[0].to(memory_format=torch.channels_last)
-        assert fused.TwistStep.covers(padding, dilation, 1, 3) and fused.applies(*arguments)
+        assert steps.TwistStep.covers(padding, dilation, 1, 3) and _engine._suits(*arguments)
         (ours, *_), (expected, *_) = pairs = list(both(arguments, padding, dilation, coords, stride))
         assert ours.stride() == expected.stride()
         for ours, expected in zip(*pairs, strict=True):
@@ -61,7 +63,7 @@ def test_groups_agree_with_the_plain_layer(operators):
     for channels, layout in itertools.product((8, 10), (torch.contiguous_format, torch.channels_last)):
         source = draw(1, 3, channels, 6, 5).to(memory_format=layout)
         given = source, draw(2, 6, channels // 2, 3, 3), draw(3, FIELDS[operators], 6, channels // 2), draw(4, 6)
-        step, results = fused.TwistStep((1, 1), (1, 1), "centered", 2), []
+        step, results = steps.TwistStep((1, 1), (1, 1), "centered", 2), []
         for layer in (partial(apply_step, step), step.plain):
             leaves = [t.clone().requires_grad_() for t in given]
             output = layer(*leaves)
@@ -75,9 +77,9 @@ def test_groups_agree_with_the_plain_layer(operators):
 def test_any_part_may_be_frozen(wanted, stride):
     arguments = tensors()
     leaves = [tensor.clone().requires_grad_(want) for tensor, want in zip(arguments, wanted, strict=True)]
-    apply_step(fused.TwistStep((1, 1), (1, 1), "centered", 1, stride), *leaves).sum().backward()
+    apply_step(steps.TwistStep((1, 1), (1, 1), "centered", 1, stride), *leaves).sum().backward()
     expected = [tensor.clone().requires_grad_() for tensor in arguments]
-    fused.plain(*expected, stride, (1, 1), (1, 1), 1, "centered").sum().backward()
+    plain_twist(*expected, stride, (1, 1), (1, 1), 1, "centered").sum().backward()
     for leaf, reference, want in zip(leaves, expected, wanted, strict=True):
         assert (leaf.grad is not None) == want
         if want:
@@ -90,7 +92,7 @@ def test_derivatives_of_first_and_second_order(operators, bias, stride):
     leaves = [t.requires_grad_() for t in tensors(FIELDS[operators], (3, 4), 2, torch.float64)]
 
     def layer(*given):
-        step = fused.TwistStep((1, 1), (1, 1), "centered", 1, stride)
+        step = steps.TwistStep((1, 1), (1, 1), "centered", 1, stride)
         return apply_step(step, *given, *(() if bias else (None,)))
 
     leaves = leaves if bias else leaves[:3]
@@ -108,7 +110,7 @@ def test_transforms_of_transforms():
         return lambda *given: layer(*given, *last).pow(3).sum()
 
     ours = loss(partial(apply_step, SAME))
-    plain = loss(fused.plain, (1, 1), (1, 1), (1, 1), 1, "centered")
+    plain = loss(plain_twist, (1, 1), (1, 1), (1, 1), 1, "centered")
     for transform in (torch.func.hessian, lambda f, argnums: torch.func.jacrev(torch.func.jacrev(f, argnums), argnums)):
         got, expected = (transform(f, argnums=2)(u, weight, twist, bias) for f in (ours, plain))
         torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-2)
@@ -151,19 +153,19 @@ def test_without_a_twist_output_and_gradients_are_those_of_conv2d_bit_for_bit(la
 
 def test_other_cases_take_the_plain_way():
     source, *parameters = tensors()
-    assert fused.applies(source, *parameters) and fused.applies(source, *parameters[:2], None)
-    assert not fused.applies(source[:0], *parameters)
-    assert not fused.applies(source, *parameters[:2], parameters[2].to("meta"))
-    assert not fused.applies(source, parameters[0].double())
+    assert _engine._suits(source, *parameters) and _engine._suits(source, *parameters[:2], None)
+    assert not _engine._suits(source[:0], *parameters)
+    assert not _engine._suits(source, *parameters[:2], parameters[2].to("meta"))
+    assert not _engine._suits(source, parameters[0].double())
     with torch.autocast("cpu"):
-        assert not fused.applies(source, *parameters)
+        assert not _engine._suits(source, *parameters)
     with torch.backends.mkldnn.flags(enabled=False):
-        assert not fused.applies(source, *parameters)
-    assert fused.TwistStep.covers((2, 4), (1, 2), 1, 1) and fused.TwistStep.covers((1, 1), (1, 1), 2, 4)
+        assert not _engine._suits(source, *parameters)
+    assert steps.TwistStep.covers((2, 4), (1, 2), 1, 1) and steps.TwistStep.covers((1, 1), (1, 1), 2, 4)
     for arguments in (((1, 1), (1, 1), 2, 3), ((3, 0), (1, 1), 1, 4)):
-        assert not fused.TwistStep.covers(*arguments)
-    assert fused.IsoStep.covers(draw(1, 2, 3, 8, 6), 2, 1)
-    assert not fused.IsoStep.covers(draw(1, 2, 3, 8, 7), 2, 1) and not fused.IsoStep.covers(draw(1, 2, 4, 8, 8), 1, 2)
+        assert not steps.TwistStep.covers(*arguments)
+    assert steps.IsoStep.covers(draw(1, 2, 3, 8, 6), 2, 1)
+    assert not steps.IsoStep.covers(draw(1, 2, 3, 8, 7), 2, 1) and not steps.IsoStep.covers(draw(1, 2, 4, 8, 8), 1, 2)
 
 
 def test_a_slope_of_any_strides_and_a_padding_beyond_the_adjoint():
@@ -187,7 +189,7 @@ def test_the_isotropic_layer_agrees_with_the_plain_one(reduce, block, monkeypatc
                                                     ("centered", "legacy"),
                                                     [w for w in itertools.product((0, 1), repeat=3) if any(w)]):
         source = draw(1, 3, 3, 6, 8).to(memory_format=layout)
-        step, results = fused.IsoStep(reduce, coords), []
+        step, results = steps.IsoStep(reduce, coords), []
         for layer in (partial(apply_step, step), step.plain):
             given = [t.clone().requires_grad_(bool(w)) for t, w in zip((source, weight, bias), wanted, strict=True)]
             output = layer(*given)
@@ -208,7 +210,7 @@ def test_derivatives_of_the_isotropic_layer(bias, reduce):
               for k, shape in enumerate(((2, 3, 4, 2), (4, 3, 4), (4,)))][: 3 if bias else 2]
 
     def layer(*given):
-        return apply_step(fused.IsoStep(reduce, "centered"), *given, *(() if bias else (None,)))
+        return apply_step(steps.IsoStep(reduce, "centered"), *given, *(() if bias else (None,)))
 
     with torch.random.fork_rng():
         torch.manual_seed(0)

@@ -5,7 +5,7 @@ Book: chapter 12.  Source: new here.
 Written out plainly, a layer makes a bank of fields as large as several inputs, keeps it for the backward pass, and
 mixes it into another output.  Memory takes the time, not arithmetic.  So here:
 
-- The fields of a few images at a time are made in a buffer that stays in the cache (``convtwist.blocks``); their
+- The fields of a few images at a time are made in a buffer that stays in the cache (``blocks``); their
   mixture is added into the output.
 - Nothing but the input is kept.  The fields' transposes, applied to the incoming gradient, serve both gradients: they
   are mixed into that of the input, and multiplied with the input they give that of the mixing weights.
@@ -21,43 +21,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from convtwist import blocks as eager
-from convtwist.operators import OPERATORS, fields, isotropic_fields
+from convtwist._engine import blocks as eager
+from convtwist.operators import BY_FIELDS, isotropic_fields, mixed, plain
 
-__all__ = ["IsoStep", "TwistStep", "applies", "mixed", "plain", "suits"]
-
-_ONEDNN = torch.backends.mkldnn.is_available()
-_BANKS = {len(bank): name for name, bank in OPERATORS.items()}
-
-
-def plain(source: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | None, stride, padding, dilation, groups: int,
-          coords: str) -> Tensor:
-    """Convolve and add the twist; pairs are ``(rows, columns)`` and the padding is of zeros."""
-    bank = fields(source, _BANKS[len(twist)], stride=stride, padding=padding, dilation=dilation, coords=coords)
-    output = F.conv2d(source, weight, bias, stride, padding, dilation, groups)
-    return output + mixed(bank, twist, None, groups)
-
-
-def mixed(bank: Tensor, weights: Tensor, bias: Tensor | None, groups: int) -> Tensor:
-    """Mix a bank, ``(batch, fields, in, ...)``, with ``weights``, ``(fields, out, in / groups)``."""
-    if groups > 1:
-        bank = bank.unflatten(2, (groups, -1)).transpose(1, 2).flatten(1, 2)
-    return F.conv2d(bank.flatten(1, 2), weights.transpose(0, 1).flatten(1)[..., None, None], bias, groups=groups)
-
-
-def applies(source: Tensor, *parameters: Tensor | None) -> bool:
-    """Say whether code runs eagerly, on tensors that gain by a step."""
-    return not torch.compiler.is_compiling() and not torch.jit.is_tracing() and suits(source, *parameters)
-
-
-def suits(source: Tensor, *parameters: Tensor | None) -> bool:
-    """Say whether a step is made for these tensors: oneDNN wants ``float32`` on a CPU."""
-    return (
-        all(type(t) in (Tensor, torch.nn.Parameter) and t.dtype == torch.float32 and t.device.type == "cpu"
-            for t in (source, *parameters) if t is not None)
-        and _ONEDNN and torch.backends.mkldnn.enabled
-        and not torch.is_autocast_enabled("cpu") and source.numel() > 0
-    )
+__all__ = ["IsoStep", "TwistStep"]
 
 
 @dataclass(frozen=True)
@@ -91,7 +58,7 @@ class TwistStep:
         """Compute the layer."""
         output = F.conv2d(source, weight, bias, self.stride, self.padding, self.dilation, self.groups)
         mixing = _joined(twist, self.groups).transpose(1, 2).flatten(0, 1).t()
-        blocks.add_fields(output, source, mixing, _BANKS[len(twist)], self.stride, self.padding, self.dilation,
+        blocks.add_fields(output, source, mixing, BY_FIELDS[len(twist)], self.stride, self.padding, self.dilation,
                           self.coords)
         return output
 
@@ -104,7 +71,7 @@ class TwistStep:
         if wanted[0] or wanted[2]:
             d_twist = _parted(blocks.add_transposed(
                 d_source if wanted[0] else None, slope, source, _joined(twist, self.groups), wanted[2],
-                _BANKS[len(twist)], self.stride, self.padding, self.dilation, self.coords), self.groups)
+                BY_FIELDS[len(twist)], self.stride, self.padding, self.dilation, self.coords), self.groups)
         return _only(wanted, d_source, d_weight, d_twist, d_bias)
 
 

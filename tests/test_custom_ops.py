@@ -2,13 +2,15 @@
 
 import itertools
 import os
+from contextlib import nullcontext
 from functools import cache
 
 import pytest
 import torch
 from torch._inductor.codecache import CppCodeCache
 
-from convtwist import ConvTwist2d, IsoTwist2d, blocks, compiled, fused, native
+from convtwist import ConvTwist2d, IsoTwist2d, _engine
+from convtwist._engine import blocks, cpp, custom_ops, steps
 from convtwist.functional import conv_twist2d, iso_twist2d
 
 torch.set_num_threads(1)
@@ -24,8 +26,9 @@ def draw(seed, *shape, dtype=torch.float32):
 def way(request, monkeypatch):
     """Mix the fields by compiled code, or without: what comes out doesn't depend on a compiler."""
     if request.param == "blocks":
-        monkeypatch.setattr(native, "_kernel", lambda: None)
-    elif native._kernel() is None:
+        monkeypatch.setattr(cpp, "_loaded", lambda: (None, "a test says so"))
+        monkeypatch.setattr(cpp, "_announce", lambda: None)
+    elif cpp._kernel() is None:
         if os.environ.get("CI"):
             pytest.fail("the C++ was not compiled, or PyTorch's matrix product not found in it")
         pytest.skip("no C++ compiler (Debian: apt-get install g++), or a PyTorch without MKL")
@@ -53,10 +56,10 @@ def both(operator, plain, tensors):
 def test_the_twist_agrees_with_the_plain_layer(operators, block, way, monkeypatch):
     """In blocks and strips of one row or image, of some with a rest, and of all; channels in eights with a rest."""
     monkeypatch.setattr(blocks, "_BLOCK", block)
-    monkeypatch.setattr(native, "_STRIP", block)
+    monkeypatch.setattr(cpp, "_STRIP", block)
     for padding, dilation, stride, coords, bias, channels in itertools.product(
             ((1, 1), (0, 2)), ((1, 1), (2, 1)), ((1, 1), (2, 3)), ("centered", "legacy"), (True, False), (1, 3, 19)):
-        step = fused.TwistStep(padding, dilation, coords, 1, stride)
+        step = steps.TwistStep(padding, dilation, coords, 1, stride)
         results = both(lambda *t, step=step: torch.ops.convtwist.twist(*t, *vars(step).values()), step.plain,
                        twist_case(operators, channels, bias=bias))
         for ours, expected in zip(*results, strict=True):
@@ -66,7 +69,7 @@ def test_the_twist_agrees_with_the_plain_layer(operators, block, way, monkeypatc
 @pytest.mark.parametrize("reduce", [1, 2])
 def test_the_isotropic_layer_agrees_with_the_plain_one(reduce, way):
     for coords, bias, channels in itertools.product(("centered", "legacy"), (True, False), (1, 3, 19)):
-        step = fused.IsoStep(reduce, coords)
+        step = steps.IsoStep(reduce, coords)
         results = both(lambda *t, step=step: torch.ops.convtwist.iso(*t, *vars(step).values()), step.plain,
                        iso_case(channels, bias))
         for ours, expected in zip(*results, strict=True):
@@ -135,12 +138,14 @@ def test_without_what_the_code_needs(missing, monkeypatch):
     if missing == "compiler":
         monkeypatch.setattr(CppCodeCache, "load", fail)
     else:
-        monkeypatch.setattr(native.ctypes, "CDLL", fail)
-    monkeypatch.setattr(native, "_kernel", cache(native._kernel.__wrapped__))
+        monkeypatch.setattr(cpp.ctypes, "CDLL", fail)
+    monkeypatch.setattr(cpp, "_loaded", cache(cpp._loaded.__wrapped__))
+    monkeypatch.setattr(cpp, "_announce", cache(cpp._announce.__wrapped__))
     tensors = twist_case("affine")
-    step = fused.TwistStep((1, 1), (1, 1), "centered")
-    for _ in range(2):
-        ours, expected = both(lambda *t: torch.ops.convtwist.twist(*t, *vars(step).values()), step.plain, tensors)
+    step = steps.TwistStep((1, 1), (1, 1), "centered")
+    for turn in range(2):
+        with pytest.warns(RuntimeWarning, match="without their C\\+\\+") if turn == 0 else nullcontext():
+            ours, expected = both(lambda *t: torch.ops.convtwist.twist(*t, *vars(step).values()), step.plain, tensors)
         for a, b in zip(ours, expected, strict=True):
             torch.testing.assert_close(a, b, rtol=1e-5, atol=5e-5)
     assert len(attempts) == 1
@@ -153,7 +158,7 @@ def test_any_number_of_threads(way):
     """One image or several, threads more than rows: the same to rounding, and bit for bit when repeated."""
     for batch, threads in itertools.product((1, 3), (1, 2, 5, 16)):
         u, *parameters = twist_case("similarity")
-        step, found = fused.TwistStep((1, 1), (1, 1), "centered"), []
+        step, found = steps.TwistStep((1, 1), (1, 1), "centered"), []
         torch.set_num_threads(threads)
         try:
             for _ in range(2):
@@ -169,6 +174,6 @@ def test_any_number_of_threads(way):
 
 def test_other_cases_are_left_to_the_compiler():
     u, *parameters = twist_case("similarity")
-    assert not compiled.applies(u, *parameters), "nothing is being compiled"
-    assert fused.suits(u, *parameters) and not fused.suits(u.double(), *parameters)
-    assert not fused.suits(u, parameters[0].to("meta"))
+    assert not custom_ops.allowed(), "nothing is being compiled"
+    assert _engine._suits(u, *parameters) and not _engine._suits(u.double(), *parameters)
+    assert not _engine._suits(u, parameters[0].to("meta"))

@@ -1,4 +1,4 @@
-"""The measurements that came with this release, as the benchmarks wrote them.
+"""The measurements that came with this release, as the benchmarks wrote them.  ``results.evidence`` compares the runs.
 
 Book: chapters 11 and 12.  Source: ``benchmarks/layer.py`` and ``benchmarks/groups.py``, which write JSON, and
 ``benchmarks/evidence/run.py``, which writes CSV; the forum thread and a leaderboard for ``imagewoof*.csv``.  The files
@@ -36,7 +36,7 @@ def rows(name: str) -> list[dict]:
 
 
 def _text(name, kind):
-    here = Path(__file__).parent
+    here = Path(__file__).parents[1]
     folders = (here / "measurements", here.parent / "benchmarks" / "results")  # in a wheel; in a checkout
     known = {path.stem: path for folder in folders for path in folder.glob(f"*.{kind}")}
     if name not in known:

@@ -6,12 +6,11 @@ Book: chapter 11.  Source: ``benchmarks/evidence/plan.md``, which was written be
 
 import math
 import statistics
-from typing import NamedTuple
 
-from convtwist.arguments import choice, whole
+from convtwist._arguments import check_choice
+from convtwist.results.intervals import Interval, mean_interval
 
-__all__ = ["EXPERIMENTS", "Interval", "Verdict", "accuracies", "costs", "difference", "gain_lost", "mean_interval",
-           "rates", "student", "summary", "twist_sizes", "verdicts"]
+__all__ = ["EXPERIMENTS", "accuracies", "costs", "difference", "gain_lost", "rates", "summary", "twist_sizes"]
 
 EXPERIMENTS = {"small": ("main", "rest", "others"), "equal time": ("equal",), "displaced": ("displaced",),
                "full": ("full",)}
@@ -19,30 +18,12 @@ EXPERIMENTS = {"small": ("main", "rest", "others"), "equal time": ("equal",), "d
 _TUNING = ("tune", "tune_others")
 
 
-class Interval(NamedTuple):
-    """A mean over seeds, and the bounds of its confidence interval."""
-
-    mean: float
-    low: float
-    high: float
-    seeds: int
-
-
-class Verdict(NamedTuple):
-    """A hypothesis of the plan beside what came out."""
-
-    name: str
-    claim: str
-    interval: Interval
-    outcome: str
-
-
 def accuracies(rows: list[dict], variant: str, train: str, test: str, experiment: str = "small") -> dict[int, float]:
     """Return the test accuracy of every seed, in percent; empty if there was no such run.
 
     At equal time Conv2d is its own measure: its runs are those of ``"small"``.
     """
-    stages = EXPERIMENTS[choice(experiment, "experiment", EXPERIMENTS)]
+    stages = EXPERIMENTS[check_choice(experiment, "experiment", EXPERIMENTS)]
     if experiment == "equal time" and variant == "conv":
         stages = EXPERIMENTS["small"]
     return {row["seed"]: 100 * row["correct"] / row["test_images"] for row in rows
@@ -54,7 +35,7 @@ def summary(rows: list[dict], experiment: str = "small") -> list[dict]:
 
     The deviation is that of single runs, with ``seeds - 1`` in the denominator; ``nan`` for a single one.
     """
-    stages = EXPERIMENTS[choice(experiment, "experiment", EXPERIMENTS)]
+    stages = EXPERIMENTS[check_choice(experiment, "experiment", EXPERIMENTS)]
     cases = dict.fromkeys((row["variant"], row["train"], row["test"]) for row in rows if row["stage"] in stages)
     if experiment == "equal time" and cases:
         cases = {("conv", train, test): None for _, train, test in cases} | cases
@@ -93,88 +74,6 @@ def gain_lost(rows: list[dict], variant: str, baseline: str, near: str, far: str
     return mean_interval([found[0][k] - found[1][k] - found[2][k] + found[3][k] for k in shared], level)
 
 
-def mean_interval(values: list[float], level: float = 0.95) -> Interval:
-    """Return the mean and Student's interval for it.
-
-    Raises:
-        ValueError: there are fewer than two values.
-
-    >>> [round(number, 3) for number in mean_interval([1.0, 2.0, 3.0])]
-    [2.0, -0.484, 4.484, 3]
-    """
-    if len(values) < 2:
-        raise ValueError(f"an interval needs two seeds or more that both networks were run with, got {len(values)}")
-    mean = statistics.mean(values)
-    half = student(level, len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
-    return Interval(mean, mean - half, mean + half, len(values))
-
-
-def student(level: float, degrees: int) -> float:
-    """Return the t that Student's distribution stays within, on both sides, with probability ``level``.
-
-    For whole degrees of freedom the probability is a finite sum (Abramowitz and Stegun 26.7.3 and 26.7.4); its
-    inverse is found by halving.
-
-    >>> round(student(0.95, 4), 3)
-    2.776
-    """
-    whole(degrees, "degrees")
-    if not 0 < level < 1:
-        raise ValueError(f"level must lie between 0 and 1, got {level!r}")
-
-    def inside(angle):
-        cosine, odd = math.cos(angle), degrees % 2
-        term, total = (cosine if odd else 1.0), 0.0
-        for k in range(degrees // 2):
-            total += term
-            term *= cosine * cosine * (2 * k + 1 + odd) / (2 * k + 2 + odd)
-        part = math.sin(angle) * total
-        return 2 / math.pi * (angle + part) if odd else part
-
-    low, high = 0.0, math.pi / 2
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if inside(middle) < level else (low, middle)
-    return math.sqrt(degrees) * math.tan(low)
-
-
-def verdicts(rows: list[dict], level: float = 0.95) -> list[Verdict]:
-    """Return the plan's six primary comparisons, each with its interval and "supported", "refuted" or "undecided".
-
-    Those that were not run with two seeds are left out.
-    """
-    def turned(variant, baseline):
-        return lambda: difference(rows, variant, baseline, "turned", "turned", level=level)
-
-    def upright(variant):
-        return lambda: difference(rows, variant, "conv", "upright", "upright", level=level)
-
-    def above(bound, refuted):
-        return lambda i: "supported" if i.low > bound else "refuted" if i.high < refuted else "undecided"
-
-    def level_within(bound):
-        return lambda i: ("supported" if -bound < i.low and i.high < bound
-                          else "refuted" if i.low > bound or i.high < -bound else "undecided")
-
-    plan = (
-        ("H1", "with turns and zooms, the twist wins at equal parameters", turned("twist", "conv_wide"), above(0, 1)),
-        ("H2a", "the isotropic layer wins at equal parameters", turned("iso_wide", "conv"), above(0, 1)),
-        ("H2b", "and comes within 3 points of a steerable network", turned("iso_wide", "e2cnn"), above(-3, -3)),
-        ("H3a", "upright, the twist is level with a convolution", upright("twist"), level_within(0.5)),
-        ("H3b", "and so is a twist that starts at zero", upright("twist_zero"), level_within(0.5)),
-        ("H4", "the gain shrinks as the object leaves the centre",
-         lambda: gain_lost(rows, "twist", "conv_wide", "turned", "turned_4", level=level), above(0, 0)),
-    )
-    found = []
-    for name, claim, measure, judge in plan:
-        try:
-            interval = measure()
-        except ValueError:
-            continue
-        found.append(Verdict(name, claim, interval, judge(interval)))
-    return found
-
-
 def costs(rows: list[dict]) -> list[dict]:
     """Return each variant's parameters, multiply-adds for a picture, and median CPU seconds per 1,000 trained.
 
@@ -211,7 +110,7 @@ def twist_sizes(rows: list[dict], experiment: str = "small") -> list[dict]:
     ``kernel``, of ``zoom`` and of ``rotation``, averaged over the seeds; the twist in the unit of
     ``ConvTwist2d.twist``, per half of the map's longer side and per pixel of slope.
     """
-    stages = EXPERIMENTS[choice(experiment, "experiment", EXPERIMENTS)]
+    stages = EXPERIMENTS[check_choice(experiment, "experiment", EXPERIMENTS)]
     cases = {}
     for row in rows:
         if row["stage"] in stages:

@@ -3,39 +3,63 @@
 Book: chapter 12.  Source: new here.
 
 Left to itself, the compiler writes the whole bank of fields to memory and reads it back to mix it.  These operators
-take the steps of training without a compiler (``convtwist.fused``), with the fields made and mixed by C++
-(``convtwist.native``).  Maps are in ``channels_last``, in which oneDNN convolves fastest.
+take the steps of training without a compiler (``steps``), with the fields made and mixed by C++ (``cpp``).  Inside,
+maps are in ``channels_last``, in which oneDNN convolves fastest; what comes out is laid out as by ``nn.Conv2d``.
 """
+
+from inspect import signature
 
 import torch
 from torch import Tensor
 
-from convtwist import native
-from convtwist.fused import IsoStep, TwistStep, suits
+from convtwist._engine import cpp
+from convtwist._engine.steps import IsoStep, TwistStep
 
-__all__ = ["applies", "iso", "twist"]
-
-_is_exporting = getattr(torch.compiler, "is_exporting", lambda: True)  # not known before torch 2.7: then never
+__all__ = ["allowed", "iso", "twist"]
 
 
-def applies(source: Tensor, *parameters: Tensor | None) -> bool:
-    """Say whether code is being compiled in which the operators can stand.
+def allowed() -> bool:
+    """Say whether the operators can stand in the program that is being made.
 
     An exported program is to consist of PyTorch's own operators, and transforms see through no others.
     """
-    return (torch.compiler.is_compiling() and not _is_exporting()
-            and not torch._C._are_functorch_transforms_active() and suits(source, *parameters))
+    return torch.compiler.is_dynamo_compiling() and _plainly_compiled()
+
+
+def _plainly_compiled():
+    """Ask what Dynamo is doing.  Before torch 2.12 ``is_exporting`` is True in all code that it traces."""
+    from torch._dynamo.symbolic_convert import InstructionTranslator
+
+    exporting = getattr(torch.compiler, "is_exporting", bool)() or InstructionTranslator.current_tx().output.export
+    return not exporting and not torch._C._are_functorch_transforms_active()
+
+
+_plainly_compiled._dynamo_marked_constant = True  # torch.compiler.assume_constant_result, which would import Dynamo now
 
 
 def twist(source: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | None, padding, dilation, coords: str,
           groups: int, stride) -> Tensor:
     """Compute ``ConvTwist2d``."""
-    return torch.ops.convtwist.twist(_last(source), weight, twist, bias, padding, dilation, coords, groups, stride)
+    output = torch.ops.convtwist.twist(_last(source), weight, twist, bias, padding, dilation, coords, groups, stride)
+    return output if _like_last(source) or _like_last(weight) else output.contiguous()
 
 
 def iso(source: Tensor, weight: Tensor, bias: Tensor | None, reduce: int, coords: str) -> Tensor:
     """Compute ``IsoTwist2d`` without groups."""
-    return torch.ops.convtwist.iso(_last(source), weight, bias, reduce, coords)
+    output = torch.ops.convtwist.iso(_last(source), weight, bias, reduce, coords)
+    return output if _like_last(source) else output.contiguous()
+
+
+def _like_last(tensor):
+    """Say whether a convolution takes a tensor for ``channels_last``, as ``Tensor::suggest_memory_format`` does."""
+    least, strides = 0, tensor.stride()
+    if strides[1] == 0:
+        return False
+    for axis in (1, 3, 2, 0):
+        if tensor.shape[axis] == 0 or strides[axis] < least or (axis == 0 and least == strides[1]):
+            return False
+        least = strides[axis] * max(tensor.shape[axis], 1)
+    return True
 
 
 def _last(maps):
@@ -46,11 +70,13 @@ def _register(name, make_step, weights, options):
     """Register ``convtwist::name`` and its gradient: code, shapes and derivatives."""
     inputs = ", ".join(f"Tensor {tensor}" for tensor in ("source", *weights))
     count = 1 + len(weights)
-    define = {"mutates_args": (), "tags": (torch.Tag.flexible_layout,)}
+    define = {"mutates_args": ()}
+    if "tags" in signature(torch.library.custom_op).parameters:  # from torch 2.8; before, strides stay as they are
+        define["tags"] = (torch.Tag.flexible_layout,)
 
     @torch.library.custom_op(f"convtwist::{name}", schema=f"({inputs}, Tensor? bias, {options}) -> Tensor", **define)
     def layer(source, *rest):
-        return _last(make_step(*rest[count:]).forward(_last(source), *rest[:count], blocks=native))
+        return _last(make_step(*rest[count:]).forward(_last(source), *rest[:count], blocks=cpp))
 
     @layer.register_fake
     def _(source, weight, *rest):
@@ -62,7 +88,7 @@ def _register(name, make_step, weights, options):
     def gradient(slope, source, *rest):
         *rest, wanted = rest
         step = make_step(*rest[count - 1 :])
-        found = iter(step.gradient(_last(slope), _last(source), *rest[: count - 1], wanted=wanted, blocks=native))
+        found = iter(step.gradient(_last(slope), _last(source), *rest[: count - 1], wanted=wanted, blocks=cpp))
         found = [next(found) if want else slope.new_empty(0) for want in wanted]
         return _last(found[0]) if wanted[0] else found[0], *(tensor.contiguous() for tensor in found[1:])
 

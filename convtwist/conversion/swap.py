@@ -1,4 +1,4 @@
-"""Swapping the 3x3 convolutions of a model that exists, swapping them back, and telling the optimizer.
+"""Swapping the 3x3 convolutions of a model that exists, and swapping them back.
 
 Book: chapter 12.  Source: the forum thread's "it can replace any 3x3 convolutional layer in your model".
 
@@ -11,20 +11,15 @@ import copy
 import difflib
 import fnmatch
 import warnings
-import weakref
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
 
 import torch
 from torch import nn
-from torch.nn.modules.conv import _ConvNd
-from torch.nn.parameter import is_lazy
 
-from convtwist.arguments import flag
+from convtwist._arguments import as_flag
 from convtwist.conv_twist import ConvTwist2d
-from convtwist.parameter_groups import param_groups
-from convtwist.swappable import (
+from convtwist.conversion._candidates import (
     MODULE_STATE,
     blank,
     check_module,
@@ -35,8 +30,9 @@ from convtwist.swappable import (
     shown,
     successor,
 )
+from convtwist.conversion.report import conversion_report, passed_over
 
-__all__ = ["ConversionReport", "LayerRecord", "conversion_report", "convert", "param_groups", "revert"]
+__all__ = ["convert", "revert"]
 
 _OPTIONS = ("operators", "twist_init", "centers", "coords")
 _WRAPPERS = {
@@ -46,9 +42,6 @@ _WRAPPERS = {
     "ScriptModule": "convert first, script or trace afterwards",
 }
 _OWN_STATE = {"training", "_parameters", "_buffers", "_non_persistent_buffers_set", "_modules"}
-
-# Why a call of convert passed over a layer that it could have swapped; only the report reads it.
-_passed_over: weakref.WeakKeyDictionary[nn.Module, str] = weakref.WeakKeyDictionary()
 
 
 def convert(
@@ -87,7 +80,7 @@ def convert(
     (0.0, 'Conv2d')
     """
     _check_model(model)
-    inplace = flag(inplace, "inplace")
+    inplace = as_flag(inplace, "inplace")
     options = _layer_options(layer_options)
     if filter_fn is not None and not callable(filter_fn):
         raise TypeError(f"filter_fn must be called as filter_fn(name, layer), got {type(filter_fn).__name__}")
@@ -100,7 +93,7 @@ def convert(
             continue
         reason = _passed(names, layer, include, exclude, filter_fn)
         if reason:
-            _passed_over[layer] = reason
+            passed_over[layer] = reason
             continue
         # Everything is built before anything is replaced, so that an error leaves the model whole.
         swaps[id(layer)] = _twisted(layer, options, twists)
@@ -129,7 +122,7 @@ def revert(model: nn.Module, *, drop_twist: bool = False, inplace: bool = False)
     'Conv2d'
     """
     _check_model(model)
-    drop_twist, inplace = flag(drop_twist, "drop_twist"), flag(inplace, "inplace")
+    drop_twist, inplace = as_flag(drop_twist, "drop_twist"), as_flag(inplace, "inplace")
     twisted = [(names, layer) for names, layer in layers(model) if isinstance(layer, ConvTwist2d)]
     stuck = [(names[0], reason) for names, layer in twisted if (reason := irreversible(layer, model))]
     if stuck:
@@ -144,84 +137,6 @@ def revert(model: nn.Module, *, drop_twist: bool = False, inplace: bool = False)
         model = copy.deepcopy(model)
     plain = {id(layer): _untwisted(layer) for _, layer in layers(model) if isinstance(layer, ConvTwist2d)}
     return _replace(model, plain)
-
-
-@dataclass(frozen=True)
-class LayerRecord:
-    """One convolution of a model: all its names, its class, whether it is swapped and, if not, why not."""
-
-    names: tuple[str, ...]
-    kind: str
-    layer: str
-    swapped: bool
-    reason: str
-    weights: int
-    twist: int
-
-
-@dataclass(frozen=True, repr=False)
-class ConversionReport:
-    """What :func:`conversion_report` found; prints as a table, and ``records`` holds the same as data."""
-
-    records: tuple[LayerRecord, ...]
-
-    @property
-    def swapped(self) -> tuple[LayerRecord, ...]:
-        """The layers that are ``ConvTwist2d``."""
-        return tuple(record for record in self.records if record.swapped)
-
-    @property
-    def skipped(self) -> tuple[LayerRecord, ...]:
-        """The convolutions that are not."""
-        return tuple(record for record in self.records if not record.swapped)
-
-    def to_dict(self) -> dict:
-        """Return plain lists, numbers and strings, ready for JSON."""
-        return {"swapped": len(self.swapped), "skipped": len(self.skipped), "layers": [asdict(r) for r in self.records]}
-
-    def __repr__(self) -> str:
-        rows = [("layer", "class", "shape", "swapped", "why not")]
-        rows += [(" = ".join(map(shown, r.names)), r.kind, r.layer, "yes" if r.swapped else "no", r.reason)
-                 for r in self.records]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-        weights, twist = sum(r.weights for r in self.swapped), sum(r.twist for r in self.swapped)
-        more = f", {twist:,} twist parameters on top of their {weights:,} weights" if self.swapped else ""
-        return "\n".join([*lines, f"{len(self.swapped)} swapped, {len(self.skipped)} skipped{more}"])
-
-
-def conversion_report(model: nn.Module) -> ConversionReport:
-    """Say of every convolution in the model whether it is a ``ConvTwist2d`` and, if not, why not.
-
-    A layer that ``convert`` could swap but was told not to is reported with that reason, as long as the model
-    hasn't been copied or saved in between.
-
-    Raises:
-        TypeError: ``model`` is no module.
-
-    >>> conversion_report(convert(nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 1))))
-    layer  class        shape        swapped  why not
-    0      ConvTwist2d  3 -> 8, 3x3  yes
-    1      Conv2d       8 -> 8, 1x1  no       kernel is 1x1, a twist needs 3x3
-    1 swapped, 1 skipped, 48 twist parameters on top of their 216 weights
-    """
-    check_module(model)
-    records = []
-    for names, layer in layers(model):
-        swapped = isinstance(layer, ConvTwist2d)
-        reason = "" if swapped else obstacle(layer, model) or _passed_over.get(layer, "not converted yet")
-        weight, twist = getattr(layer, "weight", None), getattr(layer, "twist", None) if swapped else None
-        center = layer.center if swapped else None
-        records.append(LayerRecord(
-            names=tuple(names),
-            kind=type(layer).__name__,
-            layer=_shape(layer),
-            swapped=swapped,
-            reason=reason,
-            weights=weight.numel() if isinstance(weight, torch.Tensor) and not is_lazy(weight) else 0,
-            twist=sum(tensor.numel() for tensor in (twist, center) if tensor is not None),
-        ))
-    return ConversionReport(tuple(records))
 
 
 def _check_model(model):
@@ -329,12 +244,3 @@ def _replace(model, swaps):
             if id(child) in swaps:
                 parent._modules[name] = swaps[id(child)]
     return model
-
-
-def _shape(layer):
-    if not isinstance(layer, (_ConvNd, ConvTwist2d)):
-        return ""
-    text = f"{layer.in_channels} -> {layer.out_channels}, {'x'.join(map(str, layer.kernel_size))}"
-    if tuple(layer.stride) != (1,) * len(layer.stride):
-        text += f", stride {'x'.join(map(str, layer.stride))}"
-    return text + (f", groups {layer.groups}" if layer.groups > 1 else "")

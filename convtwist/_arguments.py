@@ -7,26 +7,30 @@ Every refusal names the argument, what was given and what to do instead.
 import torch
 from torch import Tensor, nn
 
-__all__ = ["agreement", "channel_counts", "choice", "factory", "flag", "input_map", "maps_fit", "order", "pair",
-           "spatial_padding", "tensors", "vector", "whole"]
+__all__ = ["PADDING_MODES", "as_factory", "as_flag", "as_padding", "as_pair", "as_shown", "check_agreement",
+           "check_channels", "check_choice", "check_fit", "check_input", "check_steps", "check_tensors", "check_vector",
+           "check_whole"]
+
+PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
+"""What may lie beyond the border, as for ``nn.Conv2d``."""
 
 _MOST = 2**31 - 1  # beyond it sizes overflow, in torch and in what it calls
 
 
-def whole(value, name: str, smallest: int = 1) -> int:
+def check_whole(value, name: str, smallest: int = 1) -> int:
     """Return ``value`` if it is a whole number from ``smallest`` to 2147483647.
 
     Raises:
         ValueError: it is not.
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < smallest:
-        raise ValueError(f"{name} must be a whole number from {smallest}, got {_shown(value)}")
+        raise ValueError(f"{name} must be a whole number from {smallest}, got {as_shown(value)}")
     if value > _MOST:
-        raise ValueError(f"{name} must be at most {_MOST}, got {_shown(value)}")
+        raise ValueError(f"{name} must be at most {_MOST}, got {as_shown(value)}")
     return value
 
 
-def pair(value, name: str, smallest: int = 1) -> tuple[int, int]:
+def as_pair(value, name: str, smallest: int = 1) -> tuple[int, int]:
     """Return ``(rows, columns)`` from one number or two.
 
     Raises:
@@ -37,35 +41,35 @@ def pair(value, name: str, smallest: int = 1) -> tuple[int, int]:
         values *= 2
     if len(values) != 2 or any(isinstance(v, bool) or not isinstance(v, int) or v < smallest for v in values):
         raise ValueError(f"{name} must be one or two whole numbers (rows, columns) from {smallest}, "
-                         f"got {_shown(value)}")
+                         f"got {as_shown(value)}")
     if max(values) > _MOST:
-        raise ValueError(f"{name} must be at most {_MOST}, got {_shown(value)}")
+        raise ValueError(f"{name} must be at most {_MOST}, got {as_shown(value)}")
     return values
 
 
-def choice(value, name: str, allowed) -> str:
+def check_choice(value, name: str, allowed) -> str:
     """Return ``value`` if it is one of ``allowed``.
 
     Raises:
         ValueError: it is not.
     """
     if not isinstance(value, str) or value not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {_shown(value)}")
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {as_shown(value)}")
     return value
 
 
-def flag(value, name: str) -> bool:
+def as_flag(value, name: str) -> bool:
     """Return whether something is switched on.
 
     Raises:
         ValueError: ``value`` is not True, False, 1, 0 or None; any word, even ``"no"``, would count as yes.
     """
     if value is not None and not (type(value) in (bool, int) and value in (0, 1)):
-        raise ValueError(f"{name} must be True or False, got {_shown(value)}")
+        raise ValueError(f"{name} must be True or False, got {as_shown(value)}")
     return bool(value)
 
 
-def factory(device, dtype) -> dict:
+def as_factory(device, dtype) -> dict:
     """Return where and how parameters are made, for ``torch.empty``.
 
     Raises:
@@ -75,61 +79,63 @@ def factory(device, dtype) -> dict:
         real = isinstance(dtype, torch.dtype) and (dtype.is_floating_point or dtype.is_complex)
         if not real or dtype.itemsize < 2:
             raise ValueError(f"dtype must be a floating-point or complex torch.dtype of 16 bits or more, "
-                             f"got {_shown(dtype)}")
+                             f"got {as_shown(dtype)}")
     if device is not None:
         try:
             device = torch.device(device)
         except (RuntimeError, TypeError, ValueError, OverflowError) as error:
-            raise ValueError(f"device must be a torch.device or its name, such as 'cpu', got {_shown(device)} "
+            raise ValueError(f"device must be a torch.device or its name, such as 'cpu', got {as_shown(device)} "
                              f"({str(error).splitlines()[0][:100]})") from None
     return {"device": device, "dtype": dtype}
 
 
-def order(permute, count: int) -> list[int]:
-    """Return the input channels' numbers in the order that ``permute`` gives.
-
-    Raises:
-        ValueError: it does not hold each of 0 to ``count - 1`` once.
-    """
-    try:
-        numbers = list(permute)
-    except TypeError:
-        numbers = []
-    if any(type(number) is not int for number in numbers) or sorted(numbers) != list(range(count)):
-        raise ValueError(f"permute must hold each of 0 to {count - 1} once, got {_shown(permute)}")
-    return numbers
-
-
-def spatial_padding(padding, stride: tuple[int, int], dilation: tuple[int, int]) -> tuple[int, int]:
+def as_padding(padding, stride: tuple[int, int], dilation: tuple[int, int]) -> tuple[int, int]:
     """Return the padding of a 3x3 kernel in ``(rows, columns)``, with ``"same"`` and ``"valid"`` worked out.
 
     Raises:
         ValueError: the string is unknown, or ``"same"`` meets a stride.
     """
     if not isinstance(padding, str):
-        return pair(padding, "padding", 0)
-    if choice(padding, "padding", ("same", "valid")) == "valid":
+        return as_pair(padding, "padding", 0)
+    if check_choice(padding, "padding", ("same", "valid")) == "valid":
         return 0, 0
     if stride != (1, 1):
         raise ValueError(f"padding='same' needs stride=1, got stride={stride}; give padding as a number instead")
     return dilation
 
 
-def channel_counts(in_channels: int, out_channels: int, groups: int) -> None:
+def check_channels(in_channels: int, out_channels: int, groups: int) -> None:
     """Check that the channels split into the groups.
 
     Raises:
         ValueError: a count is below 1, or ``groups`` does not divide the channels.
     """
     for value, name in ((in_channels, "in_channels"), (out_channels, "out_channels"), (groups, "groups")):
-        whole(value, name)
+        check_whole(value, name)
     for value, name in ((in_channels, "in_channels"), (out_channels, "out_channels")):
         if value % groups:
             raise ValueError(f"{name}={value} must be divisible by groups={groups}; "
                              f"choose a divisor of both {in_channels} and {out_channels} as groups")
 
 
-def tensors(**given) -> None:
+def check_steps(steps: int, in_channels: int, out_channels: int, stride: tuple[int, int], padding: tuple[int, int],
+                dilation: tuple[int, int]) -> None:
+    """Check that a layer can be applied to its own output.
+
+    Raises:
+        ValueError: ``steps`` is above 1, and the output is not shaped like the input.
+    """
+    if check_whole(steps, "steps") == 1:
+        return
+    if in_channels != out_channels:
+        raise ValueError(f"steps={steps} applies the layer to its own output and needs as many output as input "
+                         f"channels, got {in_channels} and {out_channels}; use steps=1")
+    if stride != (1, 1) or padding != dilation:
+        raise ValueError(f"steps={steps} needs an output of the input's size: stride=1 and padding='same', which is "
+                         f"padding={dilation} here; got stride={stride}, padding={padding}")
+
+
+def check_tensors(**given) -> None:
     """Check that each argument is a dense tensor; None is for the caller to allow or not to pass.
 
     Raises:
@@ -143,7 +149,7 @@ def tensors(**given) -> None:
             raise TypeError(f"{name} must be a dense tensor, got layout {value.layout}; use {name}.to_dense()")
 
 
-def vector(value: Tensor | None, name: str, weight: Tensor) -> None:
+def check_vector(value: Tensor | None, name: str, weight: Tensor) -> None:
     """Check a bias.
 
     Raises:
@@ -151,13 +157,13 @@ def vector(value: Tensor | None, name: str, weight: Tensor) -> None:
         ValueError: it doesn't hold one number for each output channel.
     """
     if value is not None:
-        tensors(**{name: value})
+        check_tensors(**{name: value})
         if value.shape != weight.shape[:1]:
             raise ValueError(f"{name} must be ({len(weight)},), one number for each output channel, "
                              f"got shape {tuple(value.shape)}")
 
 
-def agreement(input: Tensor, **parameters: Tensor | None) -> None:
+def check_agreement(input: Tensor, **parameters: Tensor | None) -> None:
     """Check that a layer's parameters lie where its input lies, and are of its type.
 
     Raises:
@@ -177,7 +183,7 @@ def agreement(input: Tensor, **parameters: Tensor | None) -> None:
                              f"layer.to({input.dtype}), or torch.autocast")
 
 
-def maps_fit(input: Tensor, padding: tuple[int, int], dilation: tuple[int, int], padding_mode: str) -> None:
+def check_fit(input: Tensor, padding: tuple[int, int], dilation: tuple[int, int], padding_mode: str) -> None:
     """Check that a 3x3 kernel finds room in the padded input, and the padding enough pixels to copy.
 
     Raises:
@@ -197,7 +203,7 @@ def maps_fit(input: Tensor, padding: tuple[int, int], dilation: tuple[int, int],
                              f"{tuple(input.shape)} has; pad at most {most} on that side, or use 'replicate'")
 
 
-def input_map(input: Tensor, weight: Tensor, groups: int, rank: int) -> None:
+def check_input(input: Tensor, weight: Tensor, groups: int, rank: int) -> None:
     """Check a layer's input against its ``weight``, ``(out, in / groups, ...)`` with ``rank`` axes.
 
     Raises:
@@ -221,7 +227,7 @@ def input_map(input: Tensor, weight: Tensor, groups: int, rank: int) -> None:
                         "for a picture use input.float() / 255, or input.to(layer.weight.dtype)")
 
 
-def _shown(value):
+def as_shown(value) -> str:
     """Return what was given, cut short, whatever it is."""
     try:
         text = repr(value)

@@ -3,16 +3,17 @@
 Book: chapter 12.  Source: new here.
 
 Where a compiled layer runs, a C++ compiler is at hand: ``torch.compile`` uses it, and so does this module, by the
-same way, which keeps the result on disk.  If anything is missing, ``convtwist.blocks`` computes the same.
+same way, which keeps the result on disk.  If anything is missing, ``blocks`` computes the same.
 """
 
 import ctypes
+import warnings
 from functools import cache, lru_cache
 from pathlib import Path
 
 import torch
 
-from convtwist import blocks
+from convtwist._engine import blocks
 from convtwist.operators import coordinate_grid
 
 __all__ = ["add_fields", "add_transposed"]
@@ -22,8 +23,8 @@ _BANKS = {"similarity": (0, 2), "affine": (1, 4), "first_order": (2, 8), "iso": 
 
 
 def add_fields(output, source, mixing, operators, stride, padding, dilation, coords, *, keep=True, reduce=1):
-    """Do what ``convtwist.blocks.add_fields`` does."""
-    if reduce > 1 or not (_kernel() and _last(source) and _last(output)):
+    """Do what ``blocks.add_fields`` does."""
+    if reduce > 1 or not (_ready() and _last(source) and _last(output)):
         return blocks.add_fields(output, source, mixing, operators, stride, padding, dilation, coords, keep=keep,
                                  reduce=reduce)
     _mix(source, operators, False, output.shape[2:], stride, padding, dilation, coords, mixing.t().contiguous(), output,
@@ -32,8 +33,8 @@ def add_fields(output, source, mixing, operators, stride, padding, dilation, coo
 
 def add_transposed(d_source, slope, source, weights, wanted, operators, stride, padding, dilation, coords, *,
                    keep=True):
-    """Do what ``convtwist.blocks.add_transposed`` does."""
-    if not (_kernel() and _last(slope) and _last(source) and (d_source is None or _last(d_source))):
+    """Do what ``blocks.add_transposed`` does."""
+    if not (_ready() and _last(slope) and _last(source) and (d_source is None or _last(d_source))):
         return blocks.add_transposed(d_source, slope, source, weights, wanted, operators, stride, padding, dilation,
                                      coords, keep=keep)
     weights = weights.contiguous()
@@ -83,20 +84,60 @@ def _axes(height, width, coords):
     return [axis.flatten().contiguous() for axis in grid]
 
 
-@cache
+def _ready():
+    if _kernel() is None:
+        _announce()
+        return False
+    return True
+
+
+def why_not() -> str | None:
+    """Return why there is no compiled function, or ``None`` if there is one; compiles it, unless it is on disk."""
+    return _loaded()[1]
+
+
 def _kernel():
-    """Return the compiled function with PyTorch's own matrix product as its first argument, or ``None``."""
+    return _loaded()[0]
+
+
+@cache
+def _loaded():
+    """Return the compiled function with PyTorch's own matrix product as its first argument, and why it is missing."""
     try:
         from torch._inductor.codecache import CppCodeCache
-
-        mix = CppCodeCache.load(Path(__file__).with_suffix(".cpp").read_text(encoding="utf-8")).mix
-        folder = Path(torch.__file__).parent / "lib"
-        (library,) = (ctypes.CDLL(str(path)) for path in folder.glob("libtorch_cpu.*"))
-        gemm = ctypes.cast(library.sgemm_, ctypes.c_void_p)
-    except Exception:  # whatever a machine may lack
-        return None
+        from torch._inductor.exc import CppCompileError, InvalidCxxCompiler
+    except ImportError as error:
+        return None, f"torch {torch.__version__} has no compiler of C++ where it is looked for ({error})"
+    gemm = _matrix_product()
+    if gemm is None:
+        return None, f"torch {torch.__version__} has no sgemm of its own to call: it was built without MKL"
+    try:
+        mix = CppCodeCache.load(Path(__file__).with_name("fields.cpp").read_text(encoding="utf-8")).mix
+    except (InvalidCxxCompiler, OSError) as error:
+        return None, f"no C++ compiler works here; install g++, or name one in CXX ({_first_line(error)})"
+    except CppCompileError as error:
+        return None, f"the C++ compiler refused fields.cpp ({_first_line(error)})"
     mix.restype, mix.argtypes = None, [_Plan] + [ctypes.c_void_p] * 10
-    return lambda plan, *pointers: mix(plan, gemm, *pointers)
+    return lambda plan, *pointers: mix(plan, gemm, *pointers), None
+
+
+def _matrix_product():
+    libraries = list((Path(torch.__file__).parent / "lib").glob("libtorch_cpu.*"))
+    try:
+        return ctypes.cast(ctypes.CDLL(str(libraries[0])).sgemm_, ctypes.c_void_p)
+    except (IndexError, OSError, AttributeError):
+        return None
+
+
+def _first_line(error):
+    return str(error).strip().splitlines()[0][:150] if str(error).strip() else type(error).__name__
+
+
+@cache
+def _announce():
+    """Say once that compiled layers do without the C++."""
+    warnings.warn(f"compiled ConvTwist layers run without their C++: {why_not()}. The numbers are the same, the time "
+                  "is longer; convtwist.show_config() says what runs", RuntimeWarning, stacklevel=3)
 
 
 def _last(maps):

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from convtwist.conv_twist import ConvTwist2d
-from convtwist.swappable import check_module
+from convtwist.conversion._candidates import check_module
 
 __all__ = ["param_groups"]
 

@@ -1,0 +1,73 @@
+"""The plan's hypotheses beside what came out: ``python benchmarks/evidence/verdicts.py`` writes the verdicts anew.
+
+Book: chapter 11.  Source: ``plan.md``, which was written before the runs.  The verdicts lie in
+``benchmarks/results/evidence_verdicts.json``; ``convtwist.results.load("evidence_verdicts")`` reads them.
+"""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+from convtwist import results
+from convtwist.results.evidence import difference, gain_lost
+from convtwist.results.intervals import Interval
+
+TARGET = Path(__file__).parents[1] / "results" / "evidence_verdicts.json"
+LEVELS = (0.95, 0.992)  # one comparison by itself; all six together
+
+
+class Verdict(NamedTuple):
+    """A hypothesis of the plan beside what came out."""
+
+    name: str
+    claim: str
+    interval: Interval
+    outcome: str
+
+
+def verdicts(rows: list[dict], level: float = 0.95) -> list[Verdict]:
+    """Return the plan's six primary comparisons, each with its interval and "supported", "refuted" or "undecided".
+
+    Those that were not run with two seeds are left out.
+    """
+    def turned(variant, baseline):
+        return lambda: difference(rows, variant, baseline, "turned", "turned", level=level)
+
+    def upright(variant):
+        return lambda: difference(rows, variant, "conv", "upright", "upright", level=level)
+
+    def above(bound, refuted):
+        return lambda i: "supported" if i.low > bound else "refuted" if i.high < refuted else "undecided"
+
+    def level_within(bound):
+        return lambda i: ("supported" if -bound < i.low and i.high < bound
+                          else "refuted" if i.low > bound or i.high < -bound else "undecided")
+
+    plan = (
+        ("H1", "with turns and zooms, the twist wins at equal parameters", turned("twist", "conv_wide"), above(0, 1)),
+        ("H2a", "the isotropic layer wins at equal parameters", turned("iso_wide", "conv"), above(0, 1)),
+        ("H2b", "and comes within 3 points of a steerable network", turned("iso_wide", "e2cnn"), above(-3, -3)),
+        ("H3a", "upright, the twist is level with a convolution", upright("twist"), level_within(0.5)),
+        ("H3b", "and so is a twist that starts at zero", upright("twist_zero"), level_within(0.5)),
+        ("H4", "the gain shrinks as the object leaves the centre",
+         lambda: gain_lost(rows, "twist", "conv_wide", "turned", "turned_4", level=level), above(0, 0)),
+    )
+    found = []
+    for name, claim, measure, judge in plan:
+        try:
+            interval = measure()
+        except ValueError:
+            continue
+        found.append(Verdict(name, claim, interval, judge(interval)))
+    return found
+
+
+def written(rows: list[dict]) -> str:
+    """Return the file: for each level the verdicts, in percentage points."""
+    found = {str(level): [verdict._asdict() | {"interval": verdict.interval._asdict()} for verdict in
+                          verdicts(rows, level)] for level in LEVELS}
+    return json.dumps(found, indent=1) + "\n"
+
+
+if __name__ == "__main__":
+    TARGET.write_text(written(results.rows("evidence")), encoding="utf-8")

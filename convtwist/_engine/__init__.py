@@ -1,0 +1,52 @@
+"""The engine: quicker ways to compute a layer than its formula, for those who train.  All of it is private.
+
+Book: chapter 12.  Source: new here.
+
+A layer asks one question, and gets a tensor or ``None``; then it is computed plainly, by ``convtwist.operators``.
+The answer to an eager call on a CPU is a *step* (``steps``), which makes the fields in ``blocks`` and has derivatives
+of every order by ``autograd``.  In a program that is being compiled it is an operator (``custom_ops``), whose fields
+are made in C++ (``cpp``, ``fields.cpp``).  ``config`` says which of them serves, and why not a quicker one.
+"""
+
+import torch
+from torch import Tensor
+
+from convtwist._engine import custom_ops
+from convtwist._engine.autograd import apply_step
+from convtwist._engine.steps import IsoStep, TwistStep
+
+__all__ = ["conv_twist", "iso_twist"]
+
+_ONEDNN = torch.backends.mkldnn.is_available()
+
+
+def conv_twist(source: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | None, stride: tuple[int, int],
+               padding: tuple[int, int], dilation: tuple[int, int], groups: int, coords: str) -> Tensor | None:
+    """Compute ``ConvTwist2d``, padded with zeros; ``None`` where nothing here does it sooner."""
+    if not (_suits(source, weight, twist, bias) and TwistStep.covers(padding, dilation, groups, weight.shape[1])):
+        return None
+    if torch.compiler.is_compiling():
+        if not custom_ops.allowed():
+            return None
+        return custom_ops.twist(source, weight, twist, bias, padding, dilation, coords, groups, stride)
+    return apply_step(TwistStep(padding, dilation, coords, groups, stride), source, weight, twist, bias)
+
+
+def iso_twist(source: Tensor, weight: Tensor, bias: Tensor | None, reduce: int, groups: int,
+              coords: str) -> Tensor | None:
+    """Compute ``IsoTwist2d``; ``None`` where nothing here does it sooner."""
+    if not (_suits(source, weight, bias) and IsoStep.covers(source, reduce, groups)):
+        return None
+    if torch.compiler.is_compiling():
+        return custom_ops.iso(source, weight, bias, reduce, coords) if custom_ops.allowed() else None
+    return apply_step(IsoStep(reduce, coords), source, weight, bias)
+
+
+def _suits(source, *parameters):
+    """Say whether there is anything for these tensors: oneDNN wants ``float32`` on a CPU, and a trace plain calls."""
+    return (
+        all(type(t) in (Tensor, torch.nn.Parameter) and t.dtype == torch.float32 and t.device.type == "cpu"
+            for t in (source, *parameters) if t is not None)
+        and _ONEDNN and torch.backends.mkldnn.enabled
+        and not torch.is_autocast_enabled("cpu") and source.numel() > 0 and not torch.jit.is_tracing()
+    )

@@ -1,0 +1,44 @@
+"""convtwist.show_config: which engine serves, and why not a quicker one, is never a secret."""
+
+import pytest
+import torch
+
+import convtwist
+from convtwist._engine import cpp
+
+
+def test_it_prints_what_it_returns(capsys):
+    entries = convtwist.show_config("dicts")
+    assert convtwist.show_config() is None
+    printed = capsys.readouterr().out
+    assert all(name in printed and text in printed for name, text in entries.items())
+    assert entries["torch"] == torch.__version__ and entries["convtwist"] == convtwist.__version__
+    assert entries["eager"].startswith("fields in blocks") and "GPU" in entries["gpu"]
+
+
+def test_without_a_compiler_it_says_so_and_what_to_do(monkeypatch):
+    monkeypatch.setattr(cpp, "_loaded", lambda: (None, "no C++ compiler works here; install g++"))
+    entries = convtwist.show_config("dicts")
+    assert "install g++" in entries["compiler"] and "fields in blocks, no C++: no C++ compiler" in entries["compiled"]
+
+
+def test_without_onednn_it_is_plain(monkeypatch):
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    entries = convtwist.show_config("dicts")
+    assert all(entries[name].startswith("plain PyTorch operations") for name in ("eager", "compiled"))
+
+
+def test_another_mode_is_refused():
+    with pytest.raises(ValueError, match="mode must be 'stdout' or 'dicts', got 'json'"):
+        convtwist.show_config("json")
+
+
+def test_every_public_module_is_there_when_named_and_the_old_name_says_where_it_went():
+    for name in convtwist.MODULES:
+        if name not in ("plot", "train"):  # which need an extra
+            assert getattr(convtwist, name).__name__ == f"convtwist.{name}"
+    assert set(convtwist.MODULES) <= set(dir(convtwist))
+    with pytest.warns(DeprecationWarning, match=r"convtwist\.results\.evidence"):
+        assert convtwist.evidence.accuracies
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = convtwist.nonsense
