@@ -79,6 +79,88 @@ function torchLines({ channels: n, groups, permute, links, alternate, residual }
   ].filter(Boolean).join("\n");
 }
 
+/** Boards and measures of the settings; `key` tells them from others. */
+function measure(settings, key) {
+  const { channels, groups, permute, links, alternate, residual } = settings;
+  const permuted = connections(channels, groups, permute, links);
+  const plain = connections(channels, groups);
+  const boards = alternate ? [plain, permuted] : [permuted];
+  const layers = stack(boards, residual);
+  const both = boards.reduce(union);
+  return { key, boards, both, layers, depth: layers.depth(), near: pathLength(both), far: pathLength(both, true), tight: clustering(both) };
+}
+
+/** Draw the board after `layers` layers and say in the caption what it holds. */
+function drawBoard(board, caption, { channels: n, groups, layers, residual }, { now, before, through }) {
+  const fresh = (i) => layers > 1 && through.data[i] && !before.data[i];
+  const skipOnly = (i) => now.data[i] && !through.data[i];
+  const width = n / groups;
+  board.innerHTML = `<svg viewBox="-0.3 -0.3 ${n + 0.6} ${n + 0.6}" aria-hidden="true"><path class="ct-paper" d="M0 0h${n}v${n}H0z"/>` +
+    `<path class="ct-on" d="${cells(n, (i) => through.data[i] && !fresh(i))}"/><path class="ct-new" d="${cells(n, fresh)}"/>` +
+    `<path class="ct-skip" d="${cells(n, skipOnly)}"/><path class="ct-lines" d="${gridLines(n, 1)}"/>` +
+    `<path class="ct-lines ct-strong" d="${gridLines(n, width)}"/><rect class="ct-band" width="${n}" height="1"/>` +
+    `<rect class="ct-band" width="1" height="${n}"/><rect class="ct-here" width="1" height="1"/></svg>`;
+  const sum = count(now);
+  const all = n * n;
+  caption.textContent = layers === 1
+    ? `one layer: ${whole(count(through))} of ${whole(all)} cells dark, a 3\u00d73 kernel each${residual ? "; the skip connection adds the diagonal" : ""}`
+    : `after ${layers} layers: ${whole(sum)} of ${whole(all)} pairs reached (${pretty(Number(((100 * sum) / all).toFixed(1)))}\u00a0%), ${whole(sum - count(before))} more than after ${layers - 1}`;
+}
+
+/** Draw the ring of groups with an arrow for each way that signals take. */
+function drawRing(ring, caption, { channels, groups }, { both }) {
+  const width = channels / groups;
+  const size = Math.min(0.085, 2 / groups);
+  const spot = (group) => {
+    const angle = (2 * Math.PI * group) / groups - Math.PI / 2;
+    return groups === 1 ? [0, 0] : [0.9 * Math.cos(angle), 0.9 * Math.sin(angle)];
+  };
+  const weight = new Map();
+  for (let i = 0; i < channels * channels; i++) {
+    if (!both.data[i]) continue;
+    const key = Math.floor(Math.floor(i / channels) / width) * groups + Math.floor((i % channels) / width);
+    weight.set(key, (weight.get(key) ?? 0) + 1);
+  }
+  let links = "";
+  for (const [key, paths] of weight) {
+    const [to, from] = [Math.floor(key / groups), key % groups];
+    if (to === from) continue;
+    const [[x, y], [u, v]] = [spot(from), spot(to)];
+    // Long ways bend towards the middle, and all a little to one side, so that a link and its answer stay apart.
+    const way = Math.hypot(u - x, v - y);
+    const pull = 1 - 0.28 * Math.min(1, way);
+    const [mx, my] = [((x + u) / 2) * pull - (v - y) * 0.12, ((y + v) / 2) * pull + (u - x) * 0.12];
+    const [begin, end] = [Math.hypot(mx - x, my - y), Math.hypot(u - mx, v - my)];
+    const [dx, dy] = [(u - mx) / end, (v - my) / end];
+    const [sx, sy] = [x + ((mx - x) / begin) * size, y + ((my - y) / begin) * size];
+    const [ex, ey] = [u - dx * (size + 0.02), v - dy * (size + 0.02)];
+    const head = Math.min(0.055, size * 0.8, way / 4);
+    const [hx, hy] = [dx * head, dy * head];
+    const thick = Math.min(0.02, size / 4) * (0.35 + (0.65 * Math.sqrt(paths)) / width);
+    links += `<path class="ct-link" data-to="${to}" stroke-width="${thick.toFixed(4)}" d="` +
+      `M${sx} ${sy}Q${mx} ${my} ${ex} ${ey}M${ex - hx - hy * 0.6} ${ey - hy + hx * 0.6}L${ex} ${ey}L${ex - hx + hy * 0.6} ${ey - hy - hx * 0.6}"/>`;
+  }
+  const nodes = Array.from({ length: groups }, (_, group) => {
+    const [x, y] = spot(group);
+    const hub = weight.has(group * groups + group);
+    const label = groups <= 32 ? `<text x="${x}" y="${y}" font-size="${(size * 1.05).toFixed(3)}">${group}</text>` : "";
+    return `<g class="ct-node${hub ? " ct-hub" : ""}" data-group="${group}"><circle cx="${x}" cy="${y}" r="${size}"/>${label}</g>`;
+  }).join("");
+  ring.innerHTML = `<svg viewBox="-1.02 -1.02 2.04 2.04" aria-hidden="true">${links}${nodes}</svg>`.replace(/-?\d+\.\d{4,}/g, (number) => Number(number).toFixed(3));
+  caption.textContent = `${many(groups, "group")} of ${many(width, "channel")}; an arrow leads to the group that reads${[...weight.keys()].some((key) => key % (groups + 1) === 0) ? ", a thick rim marks groups that read themselves" : ""}`;
+}
+
+/** When, if ever, everything has reached everything. */
+function judge({ channels, groups, permute }, { depth, near }) {
+  const never = "However many layers are stacked, ";
+  if (depth !== null) return depth === 1 ? "One layer is enough: every output reads every input." : `After ${depth} layers every output depends on every input.`;
+  if (near < Infinity) return `${never}some output never depends on some input, although all are linked: without the skip connection signals only ever move on.`;
+  if (permute === "none" && groups === channels) return `${never}every channel keeps to itself: this is a depthwise convolution. Permute the channels, or use fewer groups.`;
+  if (permute === "none") return `${never}the groups never meet. Permute the channels.`;
+  if (permute === "4-cycle") return `${never}the ${groups / 4} meta-groups of four never meet. Link them: that is the small world.`;
+  return `${never}some channels never meet. Try ${permute === "shuffle" ? "the cycle" : "more links, or the shuffle"}.`;
+}
+
 function mountBoard({ root, config }) {
   const settings = { ...config }; // what is on show
   const typed = { ...config }; // what the fields say, once all of it fits together
@@ -92,77 +174,6 @@ function mountBoard({ root, config }) {
   const finding = make("p", { class: "ct-verdict", "aria-live": "polite" });
   const measures = make("dl", { class: "ct-measures" });
   const code = make("code");
-
-  const measure = (key) => {
-    const { channels, groups, permute, links, alternate, residual } = settings;
-    const permuted = connections(channels, groups, permute, links);
-    const plain = connections(channels, groups);
-    const boards = alternate ? [plain, permuted] : [permuted];
-    const layers = stack(boards, residual);
-    const both = boards.reduce(union);
-    world = { key, boards, both, layers, depth: layers.depth(), near: pathLength(both), far: pathLength(both, true), tight: clustering(both) };
-  };
-
-  const drawBoard = () => {
-    const { channels: n, groups, layers, residual } = settings;
-    const { now, before, through } = world;
-    const fresh = (i) => layers > 1 && through.data[i] && !before.data[i];
-    const skipOnly = (i) => now.data[i] && !through.data[i];
-    const width = n / groups;
-    board.innerHTML = `<svg viewBox="-0.3 -0.3 ${n + 0.6} ${n + 0.6}" aria-hidden="true"><path class="ct-paper" d="M0 0h${n}v${n}H0z"/>` +
-      `<path class="ct-on" d="${cells(n, (i) => through.data[i] && !fresh(i))}"/><path class="ct-new" d="${cells(n, fresh)}"/>` +
-      `<path class="ct-skip" d="${cells(n, skipOnly)}"/><path class="ct-lines" d="${gridLines(n, 1)}"/>` +
-      `<path class="ct-lines ct-strong" d="${gridLines(n, width)}"/><rect class="ct-band" width="${n}" height="1"/>` +
-      `<rect class="ct-band" width="1" height="${n}"/><rect class="ct-here" width="1" height="1"/></svg>`;
-    const sum = count(now);
-    const all = n * n;
-    boardCaption.textContent = layers === 1
-      ? `one layer: ${whole(count(through))} of ${whole(all)} cells dark, a 3\u00d73 kernel each${residual ? "; the skip connection adds the diagonal" : ""}`
-      : `after ${layers} layers: ${whole(sum)} of ${whole(all)} pairs reached (${pretty(Number(((100 * sum) / all).toFixed(1)))}\u00a0%), ${whole(sum - count(before))} more than after ${layers - 1}`;
-  };
-
-  const drawRing = () => {
-    const { channels, groups } = settings;
-    const width = channels / groups;
-    const size = Math.min(0.085, 2 / groups);
-    const spot = (group) => {
-      const angle = (2 * Math.PI * group) / groups - Math.PI / 2;
-      return groups === 1 ? [0, 0] : [0.9 * Math.cos(angle), 0.9 * Math.sin(angle)];
-    };
-    const weight = new Map();
-    for (let i = 0; i < channels * channels; i++) {
-      if (!world.both.data[i]) continue;
-      const key = Math.floor(Math.floor(i / channels) / width) * groups + Math.floor((i % channels) / width);
-      weight.set(key, (weight.get(key) ?? 0) + 1);
-    }
-    let links = "";
-    for (const [key, paths] of weight) {
-      const [to, from] = [Math.floor(key / groups), key % groups];
-      if (to === from) continue;
-      const [[x, y], [u, v]] = [spot(from), spot(to)];
-      // Long ways bend towards the middle, and all a little to one side, so that a link and its answer stay apart.
-      const way = Math.hypot(u - x, v - y);
-      const pull = 1 - 0.28 * Math.min(1, way);
-      const [mx, my] = [((x + u) / 2) * pull - (v - y) * 0.12, ((y + v) / 2) * pull + (u - x) * 0.12];
-      const [begin, end] = [Math.hypot(mx - x, my - y), Math.hypot(u - mx, v - my)];
-      const [dx, dy] = [(u - mx) / end, (v - my) / end];
-      const [sx, sy] = [x + ((mx - x) / begin) * size, y + ((my - y) / begin) * size];
-      const [ex, ey] = [u - dx * (size + 0.02), v - dy * (size + 0.02)];
-      const head = Math.min(0.055, size * 0.8, way / 4);
-      const [hx, hy] = [dx * head, dy * head];
-      const thick = Math.min(0.02, size / 4) * (0.35 + (0.65 * Math.sqrt(paths)) / width);
-      links += `<path class="ct-link" data-to="${to}" stroke-width="${thick.toFixed(4)}" d="` +
-        `M${sx} ${sy}Q${mx} ${my} ${ex} ${ey}M${ex - hx - hy * 0.6} ${ey - hy + hx * 0.6}L${ex} ${ey}L${ex - hx + hy * 0.6} ${ey - hy - hx * 0.6}"/>`;
-    }
-    const nodes = Array.from({ length: groups }, (_, group) => {
-      const [x, y] = spot(group);
-      const hub = weight.has(group * groups + group);
-      const label = groups <= 32 ? `<text x="${x}" y="${y}" font-size="${(size * 1.05).toFixed(3)}">${group}</text>` : "";
-      return `<g class="ct-node${hub ? " ct-hub" : ""}" data-group="${group}"><circle cx="${x}" cy="${y}" r="${size}"/>${label}</g>`;
-    }).join("");
-    ring.innerHTML = `<svg viewBox="-1.02 -1.02 2.04 2.04" aria-hidden="true">${links}${nodes}</svg>`.replace(/-?\d+\.\d{4,}/g, (number) => Number(number).toFixed(3));
-    ringCaption.textContent = `${many(groups, "group")} of ${many(width, "channel")}; an arrow leads to the group that reads${[...weight.keys()].some((key) => key % (groups + 1) === 0) ? ", a thick rim marks groups that read themselves" : ""}`;
-  };
 
   /** Mark one cell, its row and its column, and say what they mean. */
   const point = (row, column) => {
@@ -198,27 +209,14 @@ function mountBoard({ root, config }) {
     }
   };
 
-  /** When, if ever, everything has reached everything. */
-  const judge = () => {
-    const { channels, groups, permute } = settings;
-    const { depth, near } = world;
-    const never = "However many layers are stacked, ";
-    if (depth !== null) finding.textContent = depth === 1 ? "One layer is enough: every output reads every input." : `After ${depth} layers every output depends on every input.`;
-    else if (near < Infinity) finding.textContent = `${never}some output never depends on some input, although all are linked: without the skip connection signals only ever move on.`;
-    else if (permute === "none" && groups === channels) finding.textContent = `${never}every channel keeps to itself: this is a depthwise convolution. Permute the channels, or use fewer groups.`;
-    else if (permute === "none") finding.textContent = `${never}the groups never meet. Permute the channels.`;
-    else if (permute === "4-cycle") finding.textContent = `${never}the ${groups / 4} meta-groups of four never meet. Link them: that is the small world.`;
-    else finding.textContent = `${never}some channels never meet. Try ${permute === "shuffle" ? "the cycle" : "more links, or the shuffle"}.`;
-  };
-
   const redraw = oncePerFrame(() => {
     const { channels: n, groups, permute, links, layers, alternate, residual } = settings;
     const key = [n, groups, permute, links, alternate, residual].join();
-    if (world?.key !== key) measure(key);
+    if (world?.key !== key) world = measure(settings, key);
     Object.assign(world, { now: world.layers.at(layers), before: world.layers.at(layers - 1), through: world.layers.convolved(layers) });
-    drawBoard();
-    drawRing();
-    judge();
+    drawBoard(board, boardCaption, settings, world);
+    drawRing(ring, ringCaption, settings, world);
+    finding.textContent = judge(settings, world);
     labels.links.hidden = permute !== "small_world";
     keys.hidden = layers === 1 && !residual;
     newKey.hidden = layers === 1;
