@@ -16,7 +16,8 @@ _HERE = Path(__file__).parent
 
 # A notebook that is not trusted drops the style and the script, and <noscript> but not what stands in it.  Hence the
 # style tells which of two sentences is read: with it the first, without it the second.
-_OFF = '<span class="ct-off" hidden>It needs JavaScript, which is off here.</span>'
+# (Jupyter drops an empty ``hidden``.)
+_OFF = '<span class="ct-off" hidden="hidden">It needs JavaScript, which is off here.</span>'
 _UNTRUSTED = ('<p class="ct-untrusted">Its script has not run. To use it in a notebook, trust the notebook '
               "(File &gt; Trust Notebook) or run this cell again.</p>")
 
