@@ -81,7 +81,7 @@ def test_a_notebook_without_trust_is_told_how_to_get_it():
     """Where style, script and <noscript> are dropped, one sentence is left; a page shows the other."""
     markup = labs.size_calculator()._repr_html_()
     kept = re.sub(r"<(style|script)\b.*?</\1>|</?noscript>", "", markup, flags=re.DOTALL)
-    assert re.search(r"<span [^>]*\bhidden="hidden">It needs JavaScript", kept)
+    assert re.search(r'<span [^>]*\bhidden="hidden">It needs JavaScript', kept)
     assert "trust the notebook (File &gt; Trust Notebook) or run this cell again" in kept
 
 
