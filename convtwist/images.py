@@ -6,6 +6,7 @@ Pillow is imported where it is used, so that the layers need torch and numpy alo
 
 import io
 import warnings
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,15 @@ from torch import Tensor
 
 from convtwist._decoding import decode
 
-__all__ = ["SAMPLES", "load", "sample", "to_image", "to_tensor", "upload"]
+__all__ = ["SAMPLES", "describe", "load", "photograph", "resize", "sample", "to_image", "to_tensor", "to_uint8",
+           "upload"]
 
-SAMPLES = ("brick", "camera", "chelsea", "coffee", "dandelion", "gravel", "retina", "text")
+_SHOWN = {
+    "brick": "a brick wall", "camera": "a man with a camera on a tripod", "chelsea": "a cat's face",
+    "coffee": "a cup of coffee", "dandelion": "a dandelion clock", "gravel": "gravel", "retina": "the retina of an eye",
+    "text": "a line of handwriting",
+}
+SAMPLES = tuple(_SHOWN)
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, the weights that Pillow, OpenCV and kornia use
 _STRIP = 1 << 20  # pixels blended at a time
@@ -42,7 +49,7 @@ def sample(name: str = "chelsea") -> np.ndarray:
     raise FileNotFoundError(f"the photograph {name!r} is missing from this installation; reinstall convtwist")
 
 
-def load(source, *, max_side: int | None = None, max_pixels: int = 50_000_000) -> np.ndarray:
+def load(source, *, max_side: int | None = None, max_pixels: int = 64_000_000) -> np.ndarray:
     """Return a picture as ``(height, width, 3)``, upright, in the depth it came in.
 
     Args:
@@ -81,16 +88,44 @@ def load(source, *, max_side: int | None = None, max_pixels: int = 50_000_000) -
     return array if array.flags.writeable else array.copy()  # a picture to draw into, should a reader want to
 
 
-def upload(*, max_side: int | None = None) -> np.ndarray:
-    """Ask for a picture on Google Colab and return it as :func:`load` does.
+def photograph(source, *, max_side: int = 600, min_side: int = 64) -> np.ndarray:
+    """Return the reader's own picture as the chapters take it: ``(height, width, 3)`` ``uint8``, of a size that suits.
+
+    Args:
+        source: what :func:`load` takes, such as ``"mine.jpg"``.
+        max_side: a larger picture is shrunk until its longer side has this many pixels.
+        min_side: a picture whose shorter side then has fewer pixels is refused.
+
+    Raises:
+        ValueError: the picture is too small or too narrow, or :func:`load` refuses it; the message says what to do.
+    """
+    array = load(source)
+    name = source if isinstance(source, (str, Path)) else getattr(source, "name", "the picture")
+    height, width = array.shape[:2]
+    if max(height, width) > max_side:
+        array = _shrink(array, max_side)
+    shorter = min(array.shape[:2])
+    if shorter < min_side:
+        wanted = f"the chapters need at least {min_side} on the shorter side"
+        if min(height, width) < min_side:
+            raise ValueError(f"{name} has {width} x {height} pixels, and {wanted}; choose a larger picture")
+        raise ValueError(f"{name} has {width} x {height} pixels. Shrunk to {array.shape[1]} x {array.shape[0]} it is "
+                         f"too narrow: {wanted}. Cut out a piece whose longer side is at most {max_side // min_side} "
+                         "times its shorter one")
+    return to_uint8(array)
+
+
+def upload(*, max_side: int = 600, min_side: int = 64) -> np.ndarray:
+    """Ask for a picture on Google Colab and return it as :func:`photograph` does.
 
     Raises:
         RuntimeError: this is not Colab, or nothing was chosen.
+        ValueError: see :func:`photograph`.
     """
     try:
         from google.colab import files
     except ImportError:
-        raise RuntimeError('images.upload() works on Colab only; elsewhere use images.load("mine.jpg")') from None
+        raise RuntimeError('images.upload() works on Colab only; elsewhere use images.photograph("mine.jpg")') from None
     chosen = files.upload()
     if not chosen:
         raise RuntimeError("no file was chosen; run the cell again and pick a picture")
@@ -99,7 +134,79 @@ def upload(*, max_side: int | None = None) -> np.ndarray:
         warnings.warn(f"{len(chosen)} files were chosen; {name} is used", stacklevel=2)
     file = io.BytesIO(data)
     file.name = name  # for the message, should it be no picture
-    return load(file, max_side=max_side)
+    return photograph(file, max_side=max_side, min_side=min_side)
+
+
+def describe(image) -> str:
+    """Return what a picture shows, for an alternative text: ``"a cat's face"``, or ``"your photograph"``.
+
+    A sample is recognised in any size and depth, in grey too, as an array or as a tensor. What is cut out of a sample,
+    turned or strongly blurred is not.
+
+    >>> describe(sample("chelsea"))
+    "a cat's face"
+    >>> describe(to_tensor(load(sample("coffee"), max_side=100), grey=True))
+    'a cup of coffee'
+    """
+    shape, mark = _mark(image)
+    for name in SAMPLES:
+        known, other = _sample_mark(name)
+        # Rounding to whole pixels changes the sides' ratio, resizing the tones, each a little.
+        if abs(known[0] * shape[1] - known[1] * shape[0]) <= 2 * max(known) and np.abs(mark - other).max() < 0.012:
+            return _SHOWN[name]
+    return "your photograph"
+
+
+@cache
+def _sample_mark(name):
+    return _mark(sample(name))
+
+
+def _mark(image):
+    """Return height, width, and the grey tones of the picture shrunk to 8 by 8."""
+    if not isinstance(image, torch.Tensor):
+        image = to_tensor(image)
+    image = image.detach().cpu().float().reshape(-1, *image.shape[-2:])
+    if len(image) == 3:
+        image = torch.einsum("c,chw->hw", image.new_tensor(_LUMA), image)[None]
+    small = torch.nn.functional.interpolate(image[None], (8, 8), mode="bilinear", antialias=True)
+    return image.shape[-2:], small[0, 0].numpy()
+
+
+def to_uint8(image) -> np.ndarray:
+    """Return a picture's array in ``uint8``, 0 to 255, its shape as it was.
+
+    Args:
+        image: of any shape, in bool, uint8, uint16 or floats from 0 to 1.
+
+    Raises:
+        ValueError: another type, or values outside 0..1.
+
+    >>> to_uint8(np.array([0, 128, 129, 65535], np.uint16))
+    array([  0,   0,   1, 255], dtype=uint8)
+    """
+    array = _in_range(np.asarray(image))
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype == np.uint16:
+        return np.round(array / 257).astype(np.uint8)
+    return np.round(array * 255).astype(np.uint8)
+
+
+def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Return a picture of another size in the same type: bilinear, and averaged where it shrinks.
+
+    Args:
+        image: ``(height, width)`` or ``(height, width, channels)`` in uint8, uint16 or floats.
+        height: of the result, in pixels.
+        width: of the result, in pixels.
+    """
+    array = np.ascontiguousarray(image)
+    exact = array.astype(np.float64 if array.dtype == np.float64 else np.float32)
+    pixels = torch.from_numpy(exact.reshape(*array.shape[:2], -1)).permute(2, 0, 1)[None]
+    pixels = torch.nn.functional.interpolate(pixels, (height, width), mode="bilinear", antialias=True)[0]
+    pixels = pixels.permute(1, 2, 0).numpy().reshape(height, width, *array.shape[2:])
+    return pixels.round().astype(array.dtype) if array.dtype.kind == "u" else pixels.astype(array.dtype)
 
 
 def to_tensor(image: np.ndarray, *, grey: bool = False, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -173,17 +280,23 @@ def _three_channels(array):
     if array.ndim != 3 or array.shape[2] not in (1, 3, 4) or array.size == 0:
         raise ValueError("a picture is shaped (height, width) or (height, width, 1, 3 or 4), "
                          f"got {tuple(array.shape)}; for a tensor use convtwist.images.to_image first")
-    if array.dtype == bool:
-        array = array.astype(np.uint8) * 255
-    if array.dtype not in (np.uint8, np.uint16):
-        if array.dtype.kind != "f":
-            raise ValueError(f"a picture is uint8, uint16, bool or float, got {array.dtype}; convert it first")
-        if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
-            raise ValueError("a floating-point picture must lie in 0..1 without NaN; divide it by its white value")
-        array = array.astype(np.float32)
+    array = _in_range(array)
     if array.shape[2] == 4:
         array = _over_white(array)
     return np.repeat(array, 3, axis=2) if array.shape[2] == 1 else array
+
+
+def _in_range(array):
+    """Return an array of pixels in uint8, uint16 or float32."""
+    if array.dtype == bool:
+        return array.astype(np.uint8) * 255
+    if array.dtype in (np.uint8, np.uint16):
+        return array
+    if array.dtype.kind != "f":
+        raise ValueError(f"a picture is uint8, uint16, bool or float, got {array.dtype}; convert it first")
+    if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
+        raise ValueError("a floating-point picture must lie in 0..1 without NaN; divide it by its white value")
+    return array.astype(np.float32)
 
 
 def _over_white(array):
@@ -200,10 +313,4 @@ def _over_white(array):
 
 def _shrink(array, max_side):
     scale = max_side / max(array.shape[:2])
-    size = [max(1, round(side * scale)) for side in array.shape[:2]]
-    resize = torch.nn.functional.interpolate(
-        to_tensor(array, dtype=torch.float64), size, mode="bilinear", antialias=True)
-    pixels = resize[0].permute(1, 2, 0).numpy()
-    if array.dtype.kind == "f":
-        return np.clip(pixels, 0, 1).astype(array.dtype)
-    return np.clip(pixels * np.iinfo(array.dtype).max, 0, np.iinfo(array.dtype).max).round().astype(array.dtype)
+    return resize(array, *(max(1, round(side * scale)) for side in array.shape[:2]))

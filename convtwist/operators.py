@@ -61,8 +61,9 @@ def coordinate_grid(height: int, width: int, *, coords: str = "centered", dtype=
         raise ValueError(f"sides must be at least 1, got {height}x{width}")
     dtype = dtype or torch.get_default_dtype()
     working = torch.promote_types(dtype, torch.float32)
-    column = torch.arange(width, dtype=working, device=device)
-    row = torch.arange(height, dtype=working, device=device)
+    # Counted in whole numbers: before torch 2.5 the length of a range of fractions is no size that can be left open.
+    column = torch.arange(width, device=device).to(working)
+    row = torch.arange(height, device=device).to(working)
     if coords == "legacy":
         x, y = 2 * column / width - 1, 2 * row / height - 1
     else:

@@ -1,5 +1,9 @@
 """Every figure of the book: one style, one width, a shared scale where pictures are compared, and alt text.
 
+Colours mean the same everywhere: white is zero, red positive, blue negative; a map without negative values runs from
+black to white; what is not a number is amber, and a line under the figure says so. A map of more than 4096 values is
+drawn without its outermost 0.5 %, lest one pixel grey out all others; the ends of its colour bar are then pointed.
+
 The only module that imports matplotlib. Each function returns a :class:`Picture`, which a notebook shows when
 it is a cell's last line.
 """
@@ -13,7 +17,9 @@ import torch
 from matplotlib import colormaps
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch, Rectangle
 
+from convtwist.images import to_uint8
 from convtwist.results.intervals import mean_interval
 
 __all__ = ["Picture", "arrows", "before_after", "curves", "feature_maps", "intervals", "kernels", "numbers", "panels",
@@ -21,7 +27,8 @@ __all__ = ["Picture", "arrows", "before_after", "curves", "feature_maps", "inter
 
 WIDTH = 7.0  # inches; at 120 dots an inch a figure fills the text column and stays legible on a phone
 DPI = 120
-SIGNED, UNSIGNED = "RdBu_r", "gray"
+SIGNED, UNSIGNED, NO_NUMBER = "RdBu_r", "gray", "#e6a400"
+MANY = 36  # maps; more are drawn as one mosaic
 _FONT = {"size": 12}
 
 
@@ -46,7 +53,8 @@ class Picture:
         files = {mime: self._encode(mime) for mime in ("image/png", "image/jpeg")}
         mime = min(files, key=lambda kind: len(files[kind]))
         data = {"text/plain": repr(self), mime: base64.b64encode(files[mime]).decode()}
-        return data, {mime: {"alt": self.alt}}
+        width, height = _size(files[mime])
+        return data, {mime: {"alt": self.alt, "width": width, "height": height}}
 
     def _encode(self, mime):
         buffer = io.BytesIO()
@@ -57,31 +65,45 @@ class Picture:
         return buffer.getvalue()
 
 
-def photo(image, *, alt: str, title: str = "") -> Picture:
+def photo(image, *, alt: str, title: str = "", crop=None) -> Picture:
     """Show one picture: an array from ``convtwist.images`` or a tensor of 1 or 3 channels in 0..1."""
-    return panels([image], [title], alt=alt)
+    return panels([image], [title], alt=alt, crop=crop)
 
 
-def before_after(before, after, *, alt: str, titles=("before", "after"), signed: bool | None = None) -> Picture:
+def before_after(before, after, *, alt: str, titles=("before", "after"), signed: bool | None = None,
+                 crop=None) -> Picture:
     """Show the input of a layer beside its output (or several outputs, given as a list).
 
     The outputs share one scale; it is centred on zero where a value is negative, or where ``signed`` says so.
+    ``crop`` shows a piece of each, see :func:`panels`.
     """
     after = list(after) if isinstance(after, (list, tuple)) else [after]
-    return panels([before, *after], titles, alt=alt, signed=signed, shared=range(1, len(after) + 1))
+    return panels([before, *after], titles, alt=alt, signed=signed, shared=range(1, len(after) + 1), crop=crop)
 
 
-def feature_maps(maps, *, alt: str, titles=None, signed: bool | None = None, columns: int = 2) -> Picture:
-    """Show every channel of ``(1, channels, height, width)`` or ``(channels, height, width)`` on one scale."""
-    maps = torch.as_tensor(maps).detach()
+def feature_maps(maps, *, alt: str, titles=None, signed: bool | None = None, columns: int | None = None,
+                 crop=None) -> Picture:
+    """Show every channel of ``(1, channels, height, width)`` or ``(channels, height, width)`` on one scale.
+
+    More than 36 maps without titles are drawn as one mosaic, row by row. ``columns`` is two by default, or for a
+    mosaic as many as make it square. ``crop`` shows a piece of each map, see :func:`panels`.
+
+    Raises:
+        ValueError: another shape, or no channel at all.
+    """
+    maps = _tensor(maps, "maps")
     maps = maps[0] if maps.ndim == 4 and len(maps) == 1 else maps
-    if maps.ndim != 3:
-        raise ValueError(f"maps must be (channels, height, width) or a batch of one, got {tuple(maps.shape)}")
+    if maps.ndim != 3 or maps.numel() == 0:
+        raise ValueError("maps must be (channels, height, width) or a batch of one, with at least one channel and one "
+                         f"pixel, got {tuple(maps.shape)}")
+    if len(maps) > MANY and titles is None:
+        return _mosaic(maps, alt, signed, columns, crop)
     titles = titles or [f"channel {c}" for c in range(len(maps))]
-    return panels(list(maps), titles, alt=alt, signed=signed, shared=range(len(maps)), columns=columns)
+    return panels(list(maps), titles, alt=alt, signed=signed, shared=range(len(maps)), columns=columns or 2, crop=crop)
 
 
-def panels(images, titles, *, alt: str, signed: bool | None = None, shared=(), columns: int | None = None) -> Picture:
+def panels(images, titles, *, alt: str, signed: bool | None = None, shared=(), columns: int | None = None,
+           crop=None) -> Picture:
     """Show pictures side by side.
 
     Args:
@@ -89,44 +111,50 @@ def panels(images, titles, *, alt: str, signed: bool | None = None, shared=(), c
         titles: one a picture.
         alt: what a reader who can't see the figure should know.
         signed: True centres the colours on zero; None does so where a value is negative.
-        shared: indices of the maps that share one scale, drawn beside them.
+        shared: indices of the maps that share one scale, drawn beside them. Another signed map has a scale of its own.
         columns: how many stand in a row; by default up to three, or two if they are four.
+        crop: show only a piece of each picture, for detail: ``(top, left, height, width)`` as shares of its sides,
+            such as ``(0.25, 0.4, 0.3, 0.3)``. Each pixel is then a square of its own.
 
     Raises:
-        ValueError: no alt text, or not one title a picture.
+        ValueError: no alt text, not one title a picture, or a crop beyond the picture.
     """
     images, titles, shared = [_pixels(image) for image in images], list(titles), list(shared)
-    if len(images) != len(titles):
+    if len(images) != len(titles) or not images:
         raise ValueError(f"titles must name each of the {len(images)} pictures, got {len(titles)}")
+    scales = _scales(images, signed, shared)
+    if crop is not None:
+        images = [_cropped(image, crop) for image in images]
     columns = columns or (len(images) if len(images) <= 3 else 2 if len(images) == 4 else 3)
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
     aspect = max(image.shape[0] / image.shape[1] for image in images)
     width = WIDTH if columns > 1 else WIDTH * 0.75
     maps = [k for k in shared if images[k].ndim == 2]
-    height = rows * (width * (0.88 if maps else 1) / columns * aspect + 0.4)
-    figure = _figure(alt, width, min(height, 11))
-    axes = figure.subplots(rows, columns, squeeze=False).flat
-    scales = _scales(images, signed, shared)
+    alone = [k for k, scale in enumerate(scales) if k not in shared and scale and scale[1].vmin < 0]
+    height = rows * (width * (0.88 if maps or alone else 1) / columns * aspect + 0.4)
+    figure = _figure(alt, width, min(max(height, 1.4), 11))
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     drawn = []
     for axis, image, title, scale in zip(axes, images, titles, scales, strict=False):
         cmap, norm = scale or (None, None)
-        drawn.append(axis.imshow(image, cmap=cmap, norm=norm, interpolation="nearest" if image.shape[1] < 64 else None))
+        sharp = crop is not None or image.shape[1] < 64
+        shown = image if image.ndim == 3 else np.ma.masked_invalid(image)
+        drawn.append(axis.imshow(shown, cmap=cmap, norm=norm, interpolation="nearest" if sharp else None))
         # Four in a row shrink to thumbnails on a phone: larger letters keep their titles legible there.
         axis.set_title(_wrap(title, columns), fontsize=_FONT["size"] + 3 * (columns > 3))
-    for axis in figure.axes:
+    for axis in axes:
         axis.set_axis_off()
     if maps:
-        low, high = scales[maps[0]][1].vmin, scales[maps[0]][1].vmax
-        below = any(images[k].min() < low for k in maps)
-        above = any(images[k].max() > high for k in maps)
-        extend = {(True, True): "both", (True, False): "min", (False, True): "max"}.get((below, above), "neither")
-        bar = figure.colorbar(drawn[maps[0]], ax=figure.axes, shrink=0.8, aspect=30, pad=0.02, extend=extend)
-        bar.ax.tick_params(labelsize=10)
+        _bar(figure, drawn[maps[0]], [images[k] for k in maps], axes)
+    for k in alone:
+        _bar(figure, drawn[k], [images[k]], axes[k])
+    _mention_no_numbers(figure, images)
     return Picture(figure, alt)
 
 
-def numbers(grids, titles, *, alt: str, signs: str = "", highlight=None, signed: bool | None = None) -> Picture:
+def numbers(grids, titles, *, alt: str, signs: str = "", highlight=None, signed: bool | None = None,
+            scale: float | str | None = None) -> Picture:
     """Write small matrices out as coloured cells, side by side.
 
     Args:
@@ -135,16 +163,22 @@ def numbers(grids, titles, *, alt: str, signs: str = "", highlight=None, signed:
         alt: alternative text.
         signs: one character between each two grids, such as ``"*="``.
         highlight: for each grid None, or the ``(top, left, height, width)`` of a frame to draw.
-        signed: True centres the colours on zero; None does so where a value is negative.
+        signed: of no effect; zero is white, red positive and blue negative in every grid.
+        scale: the size of a number in full colour: by default the largest of all grids, so that equal numbers have
+            equal colours; ``"each"`` takes the largest of each grid.
     """
-    grids = [torch.as_tensor(grid).detach() for grid in grids]
-    if any(grid.ndim != 2 for grid in grids) or len(titles) != len(grids):
+    grids = [_tensor(grid, "grids") for grid in grids]
+    if not grids or any(grid.ndim != 2 or grid.numel() == 0 for grid in grids) or len(titles) != len(grids):
         raise ValueError(f"grids must be two-dimensional with one title each, got {len(grids)} and {len(titles)}")
+    grids = [grid.double().numpy() for grid in grids]
+    reaches = [_reach([grid]) if scale == "each" else scale or _reach(grids) for grid in grids]
+    if not all(isinstance(reach, (int, float)) and reach > 0 for reach in reaches):
+        raise ValueError(f'scale must be a number above 0, "each" or None, got {scale!r}')
     signs, highlight = list(signs) or [""] * (len(grids) - 1), highlight or [None] * len(grids)
     gap = 0.9  # cells between two grids, room for the sign
     widths = [max(grid.shape[1], 2) for grid in grids]
     tallest = max(grid.shape[0] for grid in grids)
-    room = 12 if max(len(f"{value:.4g}") for grid in grids for value in grid.flatten().tolist()) > 4 else 16
+    room = 12 if max(len(f"{value:.4g}") for grid in grids for value in grid.flat) > 4 else 16
     columns = len(grids) if any(signs) or sum(widths) <= 16 else max(1, room // (max(widths) + 1))
     rows = -(-len(grids) // columns)
     total = max(sum(widths[k : k + columns]) for k in range(0, len(grids), columns)) + gap * (columns - 1)
@@ -155,7 +189,7 @@ def numbers(grids, titles, *, alt: str, signs: str = "", highlight=None, signed:
     for axis in axes[len(grids) :]:
         axis.set_axis_off()
     for k, (axis, grid, title) in enumerate(zip(axes, grids, titles, strict=False)):
-        _cells(axis, grid.double().numpy(), cell, signed)
+        _cells(axis, grid, cell, reaches[k])
         axis.set_title(_wrap(title, columns), fontsize=_FONT["size"])
         if highlight[k] is not None:
             top, left, high, wide = highlight[k]
@@ -168,10 +202,10 @@ def numbers(grids, titles, *, alt: str, signs: str = "", highlight=None, signed:
 
 def kernels(weights, *, alt: str, titles=None) -> Picture:
     """Write kernels out with their numbers, zero in white: ``(height, width)`` or ``(number, height, width)``."""
-    weights = torch.as_tensor(weights).detach()
+    weights = _tensor(weights, "weights")
     weights = weights[None] if weights.ndim == 2 else weights
     titles = titles or ["kernel" if len(weights) == 1 else f"kernel {k}" for k in range(len(weights))]
-    return numbers(list(weights), titles, alt=alt, signed=True)
+    return numbers(list(weights), titles, alt=alt)
 
 
 def arrows(image, velocities: dict, *, alt: str, columns: int | None = None) -> Picture:
@@ -265,64 +299,154 @@ def _figure(alt, width, height):
     return Figure(figsize=(width, height), layout="constrained")
 
 
+def _size(file):
+    """Return width and height in pixels of an encoded picture."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(file)) as picture:
+        return picture.size
+
+
+def _tensor(value, name):
+    try:
+        value = torch.as_tensor(value).detach().cpu()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{name} must be numbers in a tensor or an array ({error})") from None
+    if value.is_complex():
+        raise ValueError(f"{name} must be real, got {value.dtype}; take its abs(), real or imag")
+    return value
+
+
 def _pixels(image):
     """Bring a picture to ``(height, width)`` numbers or ``(height, width, 3)`` colours."""
     if isinstance(image, torch.Tensor):
-        image = image.detach().cpu().double()
+        image = _tensor(image, "image")
         image = image[0] if image.ndim == 4 and len(image) == 1 else image
         if image.ndim == 3:
             image = image[0] if len(image) == 1 else image.permute(1, 2, 0)
-        image = image.numpy()
+        image = image.double().numpy() if image.is_floating_point() else image.numpy()
     image = np.asarray(image)
+    if image.ndim == 3 and image.shape[0] in (1, 3) and image.shape[2] != 3:
+        raise ValueError(f"an array's channels come last, got shape {image.shape}; pass torch.from_numpy(image)")
     if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3) or image.size == 0:
         raise ValueError(f"a panel shows one map or one colour picture, got shape {image.shape}; "
                          "show several channels with convtwist.plot.feature_maps")
     if image.dtype == np.uint16:
-        image = image / 65535
-    if image.ndim == 3 and image.dtype.kind == "f" and (image.min() < -1e-6 or image.max() > 1 + 1e-6):
-        raise ValueError(f"a colour picture must lie in 0..1, got {image.min():.3g} to {image.max():.3g}; "
+        image = to_uint8(image)
+    if image.dtype == bool:
+        image = image.astype(float)
+    if image.ndim == 2 or image.dtype == np.uint8:
+        return image
+    image = image.astype(float)
+    if not (image.min() >= -1e-6 and image.max() <= 1 + 1e-6):  # NaN is refused, too
+        raise ValueError(f"a colour picture must be uint8 or lie in 0..1, got {image.min():.3g} to {image.max():.3g}; "
                          "show its channels with convtwist.plot.feature_maps")
-    return np.clip(image, 0, 1) if image.ndim == 3 and image.dtype.kind == "f" else image
+    return image.clip(0, 1)
+
+
+def _cropped(image, crop):
+    top, left, height, width = crop
+    if not (0 <= top < 1 and 0 <= left < 1 and 0 < height <= 1 - top + 1e-9 and 0 < width <= 1 - left + 1e-9):
+        raise ValueError(f"crop must be (top, left, height, width) as shares from 0 to 1 of the sides, got {crop}")
+    rows, columns = image.shape[:2]
+    top, left = min(round(top * rows), rows - 1), min(round(left * columns), columns - 1)
+    return image[top : top + max(1, round(height * rows)), left : left + max(1, round(width * columns))]
+
+
+def _mosaic(maps, alt, signed, columns, crop):
+    """Draw many maps as one picture, since each axis of its own takes a tenth of a second and more."""
+    tiles = [_pixels(one) for one in maps]
+    (cmap, norm), = _scales([np.stack(tiles).reshape(-1, tiles[0].shape[1])], signed, [0])
+    tiles = [tile if crop is None else _cropped(tile, crop) for tile in tiles]
+    high, wide = tiles[0].shape
+    columns = columns or max(1, round((len(tiles) * high / wide) ** 0.5))
+    rows = -(-len(tiles) // columns)
+    line = max(1, round(0.03 * wide))
+    sheet = np.full((rows * (high + line) - line, columns * (wide + line) - line), np.nan)
+    for k, tile in enumerate(tiles):
+        top, left = k // columns * (high + line), k % columns * (wide + line)
+        sheet[top : top + high, left : left + wide] = tile
+    figure = _figure(alt, WIDTH, min(WIDTH * 0.88 * sheet.shape[0] / sheet.shape[1] + 0.4, 11))
+    axis = figure.subplots()
+    place = np.zeros(sheet.shape, bool)
+    for k in range(len(tiles)):
+        top, left = k // columns * (high + line), k % columns * (wide + line)
+        place[top : top + high, left : left + wide] = True
+    colours = cmap(norm(np.ma.masked_invalid(sheet)))
+    colours[~place] = 1
+    shown = axis.imshow(colours, interpolation="nearest" if crop is not None or wide < 64 else None)
+    shown.set(cmap=cmap, norm=norm)
+    axis.set_title(f"channels 0 to {len(tiles) - 1}, {columns} in a row", fontsize=_FONT["size"])
+    axis.set_axis_off()
+    _bar(figure, shown, tiles, axis)
+    _mention_no_numbers(figure, tiles)
+    return Picture(figure, alt)
+
+
+def _bar(figure, shown, maps, axes):
+    """Draw the colours' scale; its ends are pointed where a map goes beyond."""
+    low, high = shown.norm.vmin, shown.norm.vmax
+    finite = [part[np.isfinite(part)] for part in maps]
+    below = any((part < low).any() for part in finite)
+    above = any((part > high).any() for part in finite)
+    extend = {(True, True): "both", (True, False): "min", (False, True): "max"}.get((below, above), "neither")
+    bar = figure.colorbar(shown, ax=axes, shrink=0.8, aspect=30, pad=0.02, extend=extend)
+    bar.ax.tick_params(labelsize=10)
+
+
+def _mention_no_numbers(figure, images):
+    missing = sum(int((~np.isfinite(image)).sum()) for image in images if image.dtype.kind == "f")
+    if missing:
+        label = f"not a finite number (NaN, infinite): {missing} in all"
+        figure.legend(handles=[Patch(color=NO_NUMBER, label=label)], loc="outside lower center", frameon=False)
 
 
 def _scales(images, signed, shared):
     """Choose colours and range for each picture: None for photographs, a common range for the shared maps."""
     together = [images[k] for k in shared if images[k].ndim == 2]
-    return [None if image.ndim == 3 else _scale(together if k in shared else [image], signed, image.dtype)
+    common = _scale(together, signed) if together else None
+    return [None if image.ndim == 3 else common if k in shared else _scale([image], signed)
             for k, image in enumerate(images)]
 
 
-def _scale(maps, signed, dtype):
+def _scale(maps, signed):
     low, high = (float(limit) for limit in _range(maps))
     if signed or (signed is None and low < 0):
         reach = max(abs(low), abs(high)) or 1
-        return colormaps[SIGNED], Normalize(-reach, reach)
-    if dtype == np.uint8:
-        return colormaps[UNSIGNED], Normalize(0, 255)
+        return colormaps[SIGNED].with_extremes(bad=NO_NUMBER), Normalize(-reach, reach)
+    grey = colormaps[UNSIGNED].with_extremes(bad=NO_NUMBER)
+    if all(one.dtype == np.uint8 for one in maps):
+        return grey, Normalize(0, 255)
     low = min(low, 0)  # black is zero: a constant map then looks constant
-    return colormaps[UNSIGNED], Normalize(low, max(high, 1 if low == 0 and len(maps) == 1 else low + 1e-12))
+    return grey, Normalize(low, max(high, 1 if low == 0 and len(maps) == 1 else low + 1e-12))
 
 
 def _range(maps):
-    """Return the range of the maps; on a photograph without the outermost 0.5 %, lest one pixel grey out all others."""
+    """Return the range of the maps' finite values, of many without the outermost 0.5 %."""
     values = np.concatenate([np.ravel(m) for m in maps])
+    values = values[np.isfinite(values)]
+    if not values.size:
+        return 0, 0
     share = 0.5 if values.size > 4096 else 0
     low, high = np.percentile(values, [share, 100 - share])
     return (low, high) if low < high else (values.min(), values.max())
 
 
-def _cells(axis, grid, cell, signed):
+def _reach(grids):
+    sizes = np.abs(np.concatenate([grid.ravel() for grid in grids]))
+    return float(sizes[np.isfinite(sizes)].max(initial=0)) or 1.0
+
+
+def _cells(axis, grid, cell, reach):
     """Draw one matrix as cells with their numbers, dark text on light cells and the other way round."""
-    signed = grid.min() < 0 if signed is None else signed
-    reach = np.abs(grid).max() or 1
-    cmap, norm = (colormaps[SIGNED], Normalize(-reach * 1.6, reach * 1.6)) if signed else \
-        (colormaps["Blues"], Normalize(0, reach * 2.2))  # pale, so that the numbers stay legible
-    axis.imshow(grid, cmap=cmap, norm=norm, aspect="equal")
+    cmap = colormaps[SIGNED].with_extremes(bad=NO_NUMBER)
+    norm = Normalize(-reach * 1.6, reach * 1.6)  # pale, so that the numbers stay legible
+    axis.imshow(np.ma.masked_invalid(grid), cmap=cmap, norm=norm, aspect="equal")
     texts = [[f"{value:.4g}" for value in row] for row in np.round(grid, 3) + 0.0]  # no "-0"
     longest = max(len(text) for row in texts for text in row)
     size = min(14, 72 * cell / (0.62 * max(longest, 2) + 0.5))
     for (i, j), value in np.ndenumerate(grid):
-        red, green, blue, _ = cmap(norm(value))
+        red, green, blue, _ = cmap(norm(value)) if np.isfinite(value) else (1, 1, 1, 1)
         light = 0.299 * red + 0.587 * green + 0.114 * blue > 0.5
         axis.text(j, i, texts[i][j], ha="center", va="center", fontsize=size, color="black" if light else "white")
     axis.set_xticks(np.arange(-0.5, grid.shape[1]), [])
@@ -332,8 +456,6 @@ def _cells(axis, grid, cell, signed):
 
 
 def _frame(left, top, width, height):
-    from matplotlib.patches import Rectangle
-
     return Rectangle((left, top), width, height, fill=False, edgecolor="#d95f02", linewidth=3, clip_on=False, zorder=5)
 
 

@@ -10,10 +10,10 @@ from scorecard import record
 from strangers import distributions
 
 GUARD = 'try:\n    import convtwist\nexcept ModuleNotFoundError:\n    %pip install --quiet convtwist\n'
-SETUP = 'from convtwist import images\nphoto = images.sample("chelsea")\n# photo = images.upload(max_side=60)'
+SETUP = 'from convtwist import images\nphoto = images.sample("chelsea")\n# photo = images.upload(max_side=120)'
 PROBE = """
 import importlib.util, pathlib, socket
-assert photo.shape == (60, 40, 3), photo.shape
+assert photo.shape == (120, 80, 3), photo.shape
 assert importlib.util.find_spec("kornia") is None
 for attempt in (lambda: socket.create_connection(("example.org", 80)),
                 lambda: socket.socket().connect(("192.0.2.1", 80))):

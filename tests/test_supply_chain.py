@@ -14,6 +14,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from scorecard import record
 from strangers import ROOT
+from test_project import TEXT, tracked
 
 sys.path.insert(0, str(ROOT / "tools"))
 try:
@@ -21,6 +22,12 @@ try:
 finally:
     sys.path.remove(str(ROOT / "tools"))
 
+# Commands that make an installer ask a registry for the name; a path, an address or a module's name is no such thing.
+BY_NAME = re.compile(r"\b(?:(?:pip3?|pipx|uv|conda|mamba|poetry|pixi)\b[^\n&;|`#]*?\b(?:install|add|run|download)"
+                     r"|uvx)\b[^\n&;|`#]*?(?<![\w./@:-])convtwist(?:\\?\[[^\]\n]*\])?(?![\w./\[-])(?! ?@)")
+EXAMPLES = ("tests/test_supply_chain.py", "tests/test_release.py")  # of what is recognised, and of what a tool rewrites
+# These still name it, in what they print or test; the list may only grow shorter.
+PENDING = ("convtwist/train/__main__.py", "tests/test_colab.py", "tests/test_train_command.py")
 LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
 CLEAN = {"name": "six", "version": "1.17.0", "vulns": []}
 KNOWN = {"name": "jinja2", "version": "2.10", "vulns": [{"id": "PYSEC-2019-217", "fix_versions": ["2.10.1"]}]}
@@ -82,14 +89,56 @@ def test_dependabot_watches_packages_and_actions():
 
 
 def test_actions_are_pinned_to_commits():
-    """A tag can be moved to other code; a commit can't. The comment says which release it is."""
-    count = 0
-    for path in (ROOT / ".github" / "workflows").glob("*.yml"):
+    """A tag can be moved to other code; a commit can't. The comment says which release it is, the same everywhere."""
+    count, releases = 0, {}
+    for path in (ROOT / ".github").rglob("*.yml"):
+        if path.name == "dependabot.yml":
+            continue
         for use in re.findall(r"uses: *(.+)", path.read_text(encoding="utf-8")):
+            if use.startswith("./"):  # a workflow of this commit
+                assert (ROOT / use).is_file(), f"{path.name}: {use}"
+                continue
             assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", use), f"{path.name}: {use}"
+            releases.setdefault(use.partition("@")[0], set()).add(use)
             count += 1
         assert "permissions" in yaml.safe_load(path.read_text(encoding="utf-8")), f"{path.name} takes all rights"
     assert count >= 8
+    assert not [uses for uses in releases.values() if len(uses) > 1], "one release of an action everywhere"
+
+
+@pytest.mark.parametrize("line, bad", [
+    ("pip install convtwist", True),
+    ("%pip install --quiet convtwist==0.1.0 kornia", True),
+    ('    \"pip install \\\"convtwist[train]\\\"', True),
+    ('pip install "convtwist[{extra}]"', True),
+    ("uv pip install -U 'convtwist>=0.1'", True),
+    ("uvx --with convtwist python", True),
+    ("pip install --find-links dist convtwist", True),  # asks the registry, too
+    ('pip install -e ".[train]"  # convtwist.train is then there', False),
+    ("pip install . && python -m convtwist", False),
+    ("pip install ./convtwist-0.1.0-py3-none-any.whl", False),
+    ("pip install https://owner.example.org/name/convtwist-0.1.0-py3-none-any.whl", False),
+    ('pip install "convtwist @ git+https://example.org/owner/name"', False),
+    ("pip install -r requirements.txt installs convtwist.train", False),
+])
+def test_installing_by_name_is_recognised(line, bad):
+    assert bool(BY_NAME.search(line)) == bad
+
+
+def test_nothing_installs_our_name_from_a_registry():
+    """Nobody has claimed it: whoever does would run code on every reader's machine.
+
+    When a release of ours is on PyPI, this test is the place that says where the name may be used.
+    """
+    found = {}
+    for path in tracked():
+        name = path.relative_to(ROOT).as_posix()
+        if path.suffix in TEXT and path.suffix != ".ipynb" and name not in (*EXAMPLES, *PENDING):
+            lines = path.read_text(encoding="utf-8").splitlines()
+            found |= {f"{name}:{number}": line.strip() for number, line in enumerate(lines, 1) if BY_NAME.search(line)}
+    assert not found
+    gone = [name for name in PENDING if not BY_NAME.search((ROOT / name).read_text(encoding="utf-8"))]
+    assert not gone, "take it off the list"
 
 
 def name_of(node: ast.expr) -> str:

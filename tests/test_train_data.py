@@ -115,11 +115,30 @@ def test_batches_do_not_depend_on_workers_or_on_what_was_drawn_before(options):
         data = Pictures(**options, workers=workers)
         data.setup("fit")
         found.append(batches(data))
-    assert len(found[0]) == 3  # 15 pictures, the last 3 left out
+    assert [len(labels) for _, labels, _ in found[0]] == [4, 4, 4, 3]  # of 15 pictures none is left out
     for here, there in zip(*found, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(here, there, strict=True))
     pictures, labels, _ = found[0][0]
     assert pictures.shape == (4, 3, 16, 16) and pictures.dtype == torch.float32 and labels.max() <= 2
+
+
+@pytest.mark.parametrize(("size", "sizes"), [(14, [14]), (7, [7, 7]), (2, [2] * 7), (15, [15]), (1, [1] * 15)])
+def test_a_last_batch_of_one_picture_is_left_out_and_said(options, size, sizes):
+    data = Pictures(**{**options, "batch_size": size}, workers=0)
+    data.setup("fit")
+    data.trainer = trainer()
+    if sum(sizes) == 15:
+        loader = data.train_dataloader()
+    else:
+        with pytest.warns(UserWarning, match=f"15 pictures in batches of {size} leave one picture over, too few for"):
+            loader = data.train_dataloader()
+    epochs = []
+    for epoch in range(12):
+        loader.sampler.set_epoch(epoch)
+        found = list(loader)
+        assert [len(labels) for _, labels, _ in found] == sizes
+        epochs.append({index for index, _ in list(loader.sampler)[: sum(sizes)]})
+    assert len(set.union(*epochs)) == 15  # it isn't always the same picture that is left out
 
 
 def test_evaluation_is_plain_unless_asked_to_turn(options):

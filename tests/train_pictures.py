@@ -34,6 +34,17 @@ class ShowWeights(Callback):
         Path(os.environ["SHOW_WEIGHTS"], str(trainer.global_rank)).write_text(digest.hexdigest())
 
 
+class Stop(Callback):
+    """Sends the process, or all of its group, a signal after the second batch of an epoch."""
+
+    def __init__(self, number: int, epoch: int = 1, group: bool = False):
+        self.number, self.epoch, self.group = number, epoch, group
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        if trainer.current_epoch == self.epoch and batch_idx == 1:
+            (os.killpg if self.group else os.kill)(os.getpid(), self.number)
+
+
 class Kill(Callback):
     """Ends the process as a power cut would, after the second batch of the second epoch."""
 

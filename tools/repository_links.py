@@ -16,6 +16,8 @@ from pathlib import Path
 import yaml
 
 CONFIG = Path(__file__).parents[1] / "_config.yml"
+COLAB = "https://colab.research.google.com"
+FIRST = "book/01_cross_correlation.ipynb"  # what the first page's Colab button opens
 DOWNLOADS = {"convtwist-book.pdf": "The book as a PDF", "convtwist-notebooks.zip": "The notebooks as a ZIP"}
 
 
@@ -37,12 +39,15 @@ def with_repository(config: dict, url: str, branch: str, baseurl: str = "") -> d
     if baseurl and not (baseurl.startswith("https://") and baseurl.endswith("/")):
         raise ValueError(f"expected a site such as https://OWNER.HOST/NAME/, with the last slash, got {baseurl!r}")
     sphinx = copy.deepcopy(config["sphinx"])
+    context = sphinx["config"].setdefault("html_context", {})
+    if path.split("/")[0] == "github.com":
+        context["colab"] = f"{COLAB}/github/{path.partition('/')[2]}/blob/{branch}/{FIRST}"
     if baseurl:
         sphinx["config"]["html_context"] |= {"site": baseurl, "downloads": DOWNLOADS}
     buttons = dict.fromkeys(["use_repository_button", "use_edit_page_button", "use_issues_button"], True)
     return config | {
         "repository": {"url": url.rstrip("/"), "branch": branch, "path_to_book": ""},
-        "launch_buttons": {"colab_url": "https://colab.research.google.com"},
+        "launch_buttons": {"colab_url": COLAB},
         "html": config["html"] | buttons | {"baseurl": baseurl},
         "sphinx": sphinx,
     }

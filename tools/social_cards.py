@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bs4 import BeautifulSoup
 from chromium import ORIGIN, chromium, page_from
+from PIL import Image
 from whole_book import TOC, parts
 
 CARD = """<!doctype html><meta charset="utf-8"><style>
@@ -20,9 +21,13 @@ CARD = """<!doctype html><meta charset="utf-8"><style>
   header p {{ display: flex; gap: 16px; align-items: center; margin: 0 0 18px; font-size: 28px; color: #4a5560; }}
   header img {{ height: 44px; }}
   h1 {{ margin: 0; font-size: 54px; line-height: 1.15; font-weight: 600; }}
-  main {{ flex: 1; min-height: 0; margin: 0 64px 48px; display: flex; justify-content: center; }}
-  main img {{ width: 100%; height: 100%; object-fit: contain; object-position: left; }}
-</style><header><p><img src="../_static/logo.svg" alt="">ConvTwist</p><h1>{title}</h1></header>
+  main {{ flex: 1; min-height: 0; margin: 0 64px 48px; display: flex; }}
+  main img {{ width: 100%; height: 100%; object-fit: contain; }}
+  body.beside {{ flex-direction: row; align-items: center; }}
+  body.beside header {{ width: 470px; padding-right: 0; }}
+  body.beside h1 {{ font-size: 48px; }}
+  body.beside main {{ height: 534px; margin-left: 40px; }}
+</style><body class="{layout}"><header><p><img src="../_static/logo.svg" alt="">ConvTwist</p><h1>{title}</h1></header>
 <main><img src="{picture}" alt=""></main>"""
 
 
@@ -33,7 +38,9 @@ def _card(page: Path, title: str | None) -> str:
         link.decompose()
     figures = [image["src"] for image in text.select("figure img, div.cell_output img") if "_images/" in image["src"]]
     picture = figures[0] if figures else "../_static/journey.png"
-    return CARD.format(title=markup.escape(title or text.h1.get_text()), picture=picture)
+    with Image.open(page.parent / picture) as opened:
+        layout = "above" if opened.width > 2 * opened.height else "beside"  # the title: little of the card stays empty
+    return CARD.format(title=markup.escape(title or text.h1.get_text()), picture=picture, layout=layout)
 
 
 def write_cards(html: Path, toc: Path = TOC) -> list[Path]:

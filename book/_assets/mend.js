@@ -8,8 +8,8 @@ document.addEventListener("DOMContentLoaded", () => {
   for (const list of document.querySelectorAll(".citation-list[role=list]")) list.removeAttribute("role");
   for (const entry of document.querySelectorAll("[role=doc-biblioentry]")) entry.removeAttribute("role");
 
-  // A folded cell is announced as "Toggle hidden content", not by the words on it ("Show the solution").
-  for (const summary of document.querySelectorAll("details.hide > summary")) summary.removeAttribute("aria-label");
+  // The arrow beside a page that has pages below it says nothing to a screen reader.
+  for (const arrow of document.querySelectorAll(".bd-links summary")) arrow.setAttribute("aria-label", "Pages below");
 });
 
 // The theme puts what scrolls into the tab order when the window changes; what is unfolded has changed, too.

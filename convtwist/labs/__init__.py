@@ -2,13 +2,15 @@
 
 Book: the correlation stepper belongs to chapter 1, the channel sum to chapter 2, the receptive field to chapter 3,
 the size calculator to chapters 3 to 5, the checkerboard to chapter 5, the kernel microscope to chapters 6 and 7, the
-flow lab to chapter 8, the twist lab to chapter 9, the channel board to chapter 10.
+flow lab to chapter 8, the twist lab to chapter 9, the channel board to chapter 10; answer boxes stand under the
+exercises.
 
 Each lab is plain JavaScript (the ``.mjs`` files beside this one), put whole into the cell's output: no
 server, no widget manager, no network.  The same stored output runs in the built book, from ``file://``, in
 JupyterLab and on Colab.
 """
 
+from convtwist.labs.answer_box import answer_box
 from convtwist.labs.channel_board import channel_board
 from convtwist.labs.channel_sum import channel_sum
 from convtwist.labs.checkerboard import checkerboard
@@ -22,6 +24,7 @@ from convtwist.labs.twist_lab import twist_lab
 
 __all__ = [
     "Lab",
+    "answer_box",
     "channel_board",
     "channel_sum",
     "checkerboard",

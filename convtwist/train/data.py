@@ -74,6 +74,7 @@ class Pictures(LightningDataModule):
         self.turn_evaluation = turn_evaluation
         self.classes: list[str] = []
         self.channels = len(mean)
+        self.input = {"size": self.size, "mean": list(mean), "std": list(std)}  # of what the network is fed with
         self.sets: dict[str, torch.utils.data.Dataset] = {}
 
     def prepare_data(self) -> None:
@@ -138,8 +139,13 @@ class Pictures(LightningDataModule):
         return sorted(torch.randperm(count, generator=generator)[: self.limit].tolist())
 
     def train_dataloader(self) -> DataLoader:
-        """Return the shuffled loader of this process; a last batch that is not full is left out."""
-        return self._loader("train")
+        """Return the shuffled loader of this process; a last batch of one picture is left out, and that is said."""
+        loader = self._loader("train")
+        if loader.drop_last and (self.trainer is None or self.trainer.is_global_zero):
+            warnings.warn(f"{len(loader.sampler)} pictures in batches of {self.batch_size} leave one picture over, too "
+                          "few for batch normalisation: each epoch leaves one out, another each time; another "
+                          "--data.batch_size takes all", stacklevel=2)
+        return loader
 
     def val_dataloader(self) -> DataLoader:
         """Return the loader of the validation pictures, every one of them once."""
@@ -155,8 +161,9 @@ class Pictures(LightningDataModule):
         training, pictures = name == "train", self.sets[name]
         processes, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
         sampler = KeySampler(len(pictures), training=training, seed=self.seed, processes=processes, rank=rank)
+        alone = len(sampler) > self.batch_size > 1 and len(sampler) % self.batch_size == 1
         return DataLoader(pictures, self.batch_size, sampler=sampler, num_workers=self.workers,
-                          drop_last=training and len(sampler) >= self.batch_size,
+                          drop_last=training and alone,
                           persistent_workers=self.workers > 0, pin_memory=torch.cuda.is_available())
 
     def on_after_batch_transfer(self, batch, dataloader_idx: int):

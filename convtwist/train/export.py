@@ -5,13 +5,16 @@ Book: chapter 11.
 
 import json
 import os
+import pickle
 from pathlib import Path
 
 import torch
-from lightning.pytorch import Callback
 from torch import nn
 
-__all__ = ["ExportWeights", "load_weights", "save_weights"]
+import convtwist
+from convtwist.train import networks
+
+__all__ = ["load_network", "load_weights", "save_weights"]
 
 
 def save_weights(network: nn.Module, path, /, **description) -> None:
@@ -36,41 +39,76 @@ def load_weights(network: nn.Module, path) -> dict:
         FileNotFoundError: there is no such file.
         ValueError: the file is no safetensors file, or holds the weights of another network.
     """
+    tensors, description = _safetensors(_file(path))
+    _fill(network, tensors, description, path)
+    return description
+
+
+def load_network(path) -> tuple[nn.Module, dict]:
+    """Build the network that a run trained, with its weights, in evaluation mode.
+
+    Args:
+        path: ``weights.safetensors``, a checkpoint (``best.ckpt``), or the folder of a run, whose best checkpoint is
+            taken.
+
+    Returns:
+        the network, from ``(batch, channels, size, size)`` to ``(batch, classes)``, and what is known of it:
+        ``"classes"``, their names in the order of the outputs; ``"input"``, the ``"size"`` in pixels and the ``"mean"``
+        and ``"std"`` of each channel (white is 1) that pictures are normalised by; ``"network"``, what it was built
+        from; ``"epochs"``, how many it was trained.
+
+    Raises:
+        FileNotFoundError: there is no such file or checkpoint.
+        ValueError: the file is damaged, or none of those that ``convtwist.train`` writes.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = path / "checkpoints" / "best.ckpt"
+    file = _file(path)
+    tensors, description = (_checkpoint if file.suffix == ".ckpt" else _safetensors)(file)
+    if not {"network", "classes", "input"} <= description.keys():
+        raise ValueError(f"{path} doesn't say which network its weights belong to; name the weights.safetensors or a "
+                         "checkpoint of a run of convtwist.train")
+    recipe = dict(description["network"])
+    swapped = recipe.pop("convert", None)
+    with torch.random.fork_rng(devices=[]):  # the numbers drawn here are replaced
+        network = networks.build(**recipe)
+        if swapped is not None:
+            network = convtwist.convert(network, inplace=True, **swapped)
+    _fill(network, tensors, description, path)
+    return network.eval(), description
+
+
+def _file(path):
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no weights at {path}, seen from {Path.cwd()}")
+    return path
+
+
+def _safetensors(path):
     from safetensors import SafetensorError, safe_open
 
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"no weights at {path}, seen from {Path.cwd()}")
     try:
         with safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}
-            description = {name: json.loads(value) for name, value in (file.metadata() or {}).items()}
+            return tensors, {name: json.loads(value) for name, value in (file.metadata() or {}).items()}
     except SafetensorError as error:
         raise ValueError(f"{path} is damaged or no safetensors file ({error})") from error
+
+
+def _checkpoint(path):
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        tensors = {name.removeprefix("network."): tensor for name, tensor in checkpoint["state_dict"].items()}
+        return tensors, {**checkpoint.get("convtwist", {}), "epochs": checkpoint["epoch"] + 1}
+    except (RuntimeError, OSError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
+        raise ValueError(f"{path} is damaged or no checkpoint of a run ({error})") from error
+
+
+def _fill(network, tensors, description, path):
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:
         built = description.get("network", "which it doesn't say")
         raise ValueError(f"{path} holds the weights of another network ({built}): {error}") from error
-    return description
-
-
-class ExportWeights(Callback):
-    """Writes ``weights.safetensors`` when training ends, with what the network was built from and its classes.
-
-    These are the weights after the last epoch, or their moving average if a ``WeightAveraging`` runs; the
-    checkpoints hold those of the best epoch, too.
-
-    Args:
-        path: of the file; by default ``weights.safetensors`` in the run's folder.
-    """
-
-    def __init__(self, path: str | None = None):
-        self.path = path
-
-    def on_fit_end(self, trainer, pl_module) -> None:
-        """Write the file from the first process."""
-        if trainer.is_global_zero and not trainer.fast_dev_run:
-            path = self.path or os.path.join(trainer.default_root_dir, "weights.safetensors")
-            with torch.no_grad():
-                save_weights(pl_module.network, path, network=pl_module.description, classes=trainer.datamodule.classes,
-                             epochs=trainer.current_epoch)

@@ -76,14 +76,14 @@ _OPTIONS = {"conv2d": ("permute",), "coord_conv": (), "iso_twist": (),
             **dict.fromkeys(OPERATORS, ("permute", "twist_init", "centers"))}
 
 
-def builder(name: str, **options) -> Callable[..., nn.Module]:
+def builder(layer: str, **options) -> Callable[..., nn.Module]:
     """Return what builds one layer: called as ``(in_channels, out_channels, stride=1, groups=1)``.
 
     Every layer takes ``(batch, in, height, width)`` to ``(batch, out, height / stride, width / stride)``, sides
     rounded up; ``"iso_twist"``, which averages instead of striding, rounds them down.
 
     Args:
-        name: ``"conv2d"``, ``"coord_conv"``, ``"similarity"``, ``"affine"``, ``"first_order"`` (which are
+        layer: ``"conv2d"``, ``"coord_conv"``, ``"similarity"``, ``"affine"``, ``"first_order"`` (which are
             ``ConvTwist2d``) or ``"iso_twist"``.
         options: for ``ConvTwist2d`` ``twist_init``, ``centers`` and ``permute``; for ``"conv2d"`` ``permute``.  A
             permutation, by its name, joins groups, and does nothing to a layer that has only one.
@@ -94,15 +94,15 @@ def builder(name: str, **options) -> Callable[..., nn.Module]:
     >>> builder("similarity", twist_init="zeros", permute="4-cycle")(64, 64, groups=8)
     ConvTwist2d(64, 64, kernel_size=(3, 3), stride=(1, 1), bias=False, padding=(1, 1), groups=8, permute='4-cycle')
     """
-    build = LAYERS[check_choice(name, "name", LAYERS)]
+    build = LAYERS[check_choice(layer, "layer", LAYERS)]
     for option in options:
-        if option not in _OPTIONS[name]:
-            known = ", ".join(_OPTIONS[name]) or "no options"
-            raise ValueError(f"{option} is no option of the layer {name!r}, which takes {known}")
+        if option not in _OPTIONS[layer]:
+            known = ", ".join(_OPTIONS[layer]) or "no options"
+            raise ValueError(f"{option} is no option of the layer {layer!r}, which takes {known}")
 
-    def layer(in_channels: int, out_channels: int, stride: int = 1, groups: int = 1) -> nn.Module:
+    def build_layer(in_channels: int, out_channels: int, stride: int = 1, groups: int = 1) -> nn.Module:
         return build(in_channels, out_channels, stride, groups, **options)
 
     with torch.random.fork_rng(devices=[]):  # a network built next draws what it would have drawn
-        layer(64, 64, groups=4)  # a wrong value is found now rather than deep in a network
-    return layer
+        build_layer(64, 64, groups=4)  # a wrong value is found now rather than deep in a network
+    return build_layer

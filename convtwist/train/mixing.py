@@ -1,7 +1,8 @@
 """Mixup, and the loss against mixed and smoothed labels.
 
 Book: chapter 11.  Source: arXiv 1710.09412 (mixup), with a share for each picture of its own that is at least a
-half, as in fastai; arXiv 1512.00567 (label smoothing).
+half, as in fastai; arXiv 1512.00567 (label smoothing).  kornia's mixup draws its shares evenly from a range, and
+torchvision's one for a whole batch, neither of which is the recipe's.
 """
 
 import torch

@@ -3,6 +3,8 @@
 Book: chapter 11.
 """
 
+import json
+
 import torch
 import torch.nn.functional as F
 from lightning.pytorch import LightningModule
@@ -14,6 +16,7 @@ import convtwist
 from convtwist._arguments import check_choice
 from convtwist.train import networks, schedules
 from convtwist.train.export import load_weights
+from convtwist.train.layers import LAYERS
 from convtwist.train.mixing import mixup, soft_cross_entropy
 from convtwist.train.sampling import NOT_COUNTED, key_of, seeded
 
@@ -24,7 +27,7 @@ class Classifier(LightningModule):
     """Trains a network of :func:`convtwist.train.networks.build` on the classes of the data module.
 
     Args:
-        network: ``resnet18``, ``resnet50`` or ``bottleneck``, the forum thread's.
+        network: ``resnet18``, ``resnet50`` or ``bottleneck``, which is the forum thread's.
         layer: what stands in the place of a 3x3 convolution: ``conv2d``, ``coord_conv``, ``similarity``, ``affine``,
             ``first_order`` or ``iso_twist``.
         layer_options: for the layer, such as ``{twist_init: zeros, permute: 4-cycle}``.
@@ -42,7 +45,7 @@ class Classifier(LightningModule):
         channels_last: lay out pictures and weights so that GPUs with half precision are faster.
     """
 
-    def __init__(self, network: str = "resnet50", layer: str = "conv2d", layer_options: dict | None = None,
+    def __init__(self, network: str = "resnet18", layer: str = "similarity", layer_options: dict | None = None,
                  network_options: dict | None = None, convert: bool = False, convert_options: dict | None = None,
                  weights: str | None = None, lr: float = 1e-3, weight_decay: float = 0.01,
                  twist_lr_scale: float = 1.0, optimizer: OptimizerCallable = torch.optim.AdamW,
@@ -50,6 +53,7 @@ class Classifier(LightningModule):
                  channels_last: bool = False):
         super().__init__()
         check_choice(network, "network", networks.NETWORKS)
+        check_choice(layer, "layer", LAYERS)
         check_choice(schedule, "schedule", schedules.SCHEDULES)
         if mixup < 0:
             raise ValueError(f"mixup must be 0 (off) or a positive alpha, got {mixup!r}")
@@ -92,13 +96,18 @@ class Classifier(LightningModule):
         pictures, labels, keys = batch
         with seeded(key_of(int(keys[0]), 4)):
             pictures, shares = mixup(pictures, labels, self.description["classes"], self.mixup)
-        loss = soft_cross_entropy(self(pictures), shares, self.smoothing)
+        outputs = self(pictures)
+        loss = soft_cross_entropy(outputs, shares, self.smoothing)
+        right = (outputs.detach().argmax(1) == labels).float().mean()  # a blend counts as what it holds most of
         self.log("train_loss", loss, on_step=True, on_epoch=True, prog_bar=True, sync_dist=True,
+                 batch_size=len(labels))
+        self.log("train_accuracy", right, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(labels))
+        self.log("lr", self.trainer.optimizers[0].param_groups[0]["lr"], on_step=True, on_epoch=True, sync_dist=True,
                  batch_size=len(labels))
         return loss
 
     def on_validation_epoch_start(self) -> None:
-        """Count from zero."""
+        """Set the totals to 0."""
         self.totals = torch.zeros(4, dtype=torch.float64)
 
     on_test_epoch_start = on_validation_epoch_start
@@ -141,3 +150,35 @@ class Classifier(LightningModule):
             raise ValueError("a schedule needs to know where it ends; pass --trainer.max_epochs or --trainer.max_steps")
         scheduler = LambdaLR(optimizer, lambda step: schedules.factor(self.schedule, step, int(steps)))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def about(self) -> dict:
+        """Return what it takes to build the network and feed it: ``"network"``, ``"classes"`` and ``"input"``."""
+        data = self.trainer.datamodule
+        return json.loads(json.dumps({"network": self.description, "classes": data.classes, "input": data.input}))
+
+    def on_save_checkpoint(self, checkpoint: dict) -> None:
+        """Add what :meth:`about` returns, under ``"convtwist"``."""
+        checkpoint["convtwist"] = self.about()
+
+    def on_load_checkpoint(self, checkpoint: dict) -> None:
+        """Refuse the checkpoint of another network or of other classes before any of its numbers is taken.
+
+        Raises:
+            ValueError: says in what it differs.
+        """
+        path, there, here = self.trainer.ckpt_path, checkpoint.get("convtwist", {}), self.about()
+        if there.get("classes", here["classes"]) != here["classes"]:
+            raise ValueError(f"the checkpoint {path} knows the classes {', '.join(there['classes'])}, the data has "
+                             f"{', '.join(here['classes'])}; check --data.path")
+        ours, theirs = here["network"], there.get("network", here["network"])
+        differing = [name for name in {**theirs, **ours} if theirs.get(name) != ours.get(name)]
+        if differing:
+            was, now = (", ".join(f"{name} {one.get(name, 'left out')!r}" for name in differing)
+                        for one in (theirs, ours))
+            raise ValueError(f"the checkpoint {path} was trained with {was}, but this command has {now}; give it the "
+                             "same --model settings, or start a run of its own in another --trainer.default_root_dir")
+        kept = checkpoint["state_dict"]
+        for name, tensor in self.state_dict().items():
+            if name not in kept or kept[name].shape != tensor.shape:
+                raise ValueError(f"the checkpoint {path} holds the weights of another network: {name} is "
+                                 f"{tuple(kept[name].shape) if name in kept else 'missing'}, not {tuple(tensor.shape)}")

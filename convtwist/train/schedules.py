@@ -1,7 +1,8 @@
 """How the learning rate moves over a run, as a factor of its highest value.
 
 Book: chapter 11.  Source: arXiv 1708.07120 with cosines for one-cycle; flat-and-anneal is the leaderboard's
-``fit_flat_cos``.  The momentum stays as it is.
+``fit_flat_cos``.  The momentum stays as it is.  torch's ``OneCycleLR`` takes its number of steps from the checkpoint:
+with it a run could not be continued for more epochs than it was begun with, as it can with a factor for ``LambdaLR``.
 """
 
 import math

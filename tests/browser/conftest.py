@@ -2,12 +2,14 @@
 
 Fixtures: ``book_html`` (the folder), ``book_url`` (its address on this machine), ``browser``, and
 ``open_page(address, width=..., theme=...)``, whose pages fail the test on any error in the console, any request
-beyond the book, and any that fails.
+beyond the book, and any that fails. What is open when a test fails is photographed into ``_build/screenshots``.
 """
 
+import contextlib
 import functools
 import http.server
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,9 +20,10 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Error, Page, sync_playwright
 
 ROOT = Path(__file__).parents[2]
+SCREENSHOTS = ROOT / "_build" / "screenshots"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 SWITCHES = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -40,6 +43,24 @@ class Watched:
     page: Page
     responses: list = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
+
+
+def photograph(browser: Browser, name: str) -> None:
+    """Store a picture of each open page under the test's name; a page that can't be pictured is left out."""
+    stem = re.sub(r"[^\w.-]+", "-", name)
+    pages = [page for context in browser.contexts for page in context.pages]
+    for number, page in enumerate(pages):
+        with contextlib.suppress(Error):  # the failure of the test is what has to be reported
+            page.screenshot(path=SCREENSHOTS / f"{stem}-{number}.png", full_page=True)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Photograph the pages of a test that failed before its fixtures close them."""
+    report = yield
+    if report.when == "call" and report.failed and "browser" in getattr(item, "funcargs", {}):
+        photograph(item.funcargs["browser"], item.nodeid)
+    return report
 
 
 @pytest.fixture(scope="session")
@@ -137,7 +158,7 @@ def watch(browser, book_url, book_html):
 
 
 @pytest.fixture
-def open_page(watch):
+def open_page(watch, browser, request):
     """Return ``watch`` for pages that close with the test, which fails if anything went wrong on them."""
     opened: list[Watched] = []
 
@@ -146,6 +167,8 @@ def open_page(watch):
         return opened[-1].page
 
     yield open_one
+    if any(watched.faults for watched in opened):
+        photograph(browser, request.node.nodeid)
     for watched in opened:
         watched.page.context.close()
     assert not [fault for watched in opened for fault in watched.faults]

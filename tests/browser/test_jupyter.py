@@ -35,7 +35,7 @@ STATE = """() => {
 
 def notebook():
     """Return a notebook with two labs that between them have every kind of control, and cells around them."""
-    shown = [labs.correlation_stepper(PHOTO), labs.channel_board()]
+    shown = [labs.correlation_stepper(PHOTO), labs.channel_board(), labs.answer_box(7)]
     outputs = [v4.new_output("execute_result", {"text/html": lab._repr_html_(), "text/plain": repr(lab)},
                              execution_count=1) for lab in shown]
     cells = [v4.new_code_cell("labs", outputs=[output], execution_count=1) for output in outputs]
@@ -91,7 +91,7 @@ def opened(browser, served):
         page = context.new_page()
         page.set_default_timeout(30_000)
         page.goto(f"{served}/{name}.ipynb")
-        page.wait_for_function("window.jupyterapp?.shell.currentWidget?.content?.model?.cells.length === 4")
+        page.wait_for_function("window.jupyterapp?.shell.currentWidget?.content?.model?.cells.length === 5")
         return page
 
     yield open_one
@@ -108,7 +108,7 @@ def test_keys_on_a_control_are_the_control_s(opened):
         "picker": board.get_by_role("application"), "button": board.get_by_role("button", name="Reset"),
         "radio": stepper.get_by_role("radio").first, "typed": stepper.get_by_label("Kernel row 0, column 0"),
         "grid": stepper.get_by_role("grid", name="Output").get_by_role("gridcell").first,
-        "question": stepper.locator("summary"),
+        "question": stepper.locator("summary"), "answer": page.get_by_label("Your answer"),
     }
     expect(stepper.get_by_role("grid", name="Output")).to_be_visible()
     before = page.evaluate(STATE)

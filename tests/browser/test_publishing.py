@@ -11,8 +11,10 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 from bs4 import BeautifulSoup
-from PIL import Image
+from PIL import Image, ImageOps
 from pypdf import PdfReader
+
+import convtwist
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
@@ -28,7 +30,7 @@ FIRST = {  # what is looked for, and the page that should come first
     "convolution": "01_cross", "padding": "03_padding", "stride": "03_padding",
     "receptive field": "01_cross", "relu": "04_rect", "max pooling": "04_rect", "sobel": "06_reading",
     "rotation": "08_flows", "convtwist": "09_convtwist", "small world": "10_groups", "convert": "12_use_it",
-    "ConvTwist2d": "api.html#convtwist.ConvTwist2d", "glossary": "notation",
+    "ConvTwist2d": "api_layers.html", "glossary": "notation",
 }
 PAPER = """() => {
   const article = document.querySelector("article.bd-article");
@@ -38,7 +40,7 @@ PAPER = """() => {
   return {
     shown: gone.filter(name => [...document.querySelectorAll(name)].some(element => element.checkVisibility()))
       .concat(shadows.flatMap(lab => [...lab.querySelectorAll("button")].filter(each => each.checkVisibility()))),
-    folded: [...article.querySelectorAll("details.hide .cell_input")]
+    folded: [...article.querySelectorAll("div.cell:not(.tag_hide-input) > details.hide .cell_input")]
       .filter(code => !code.getClientRects().length).length,
     wide: [...article.querySelectorAll("pre, img, table, mjx-container, canvas")]
       .filter(element => element.getBoundingClientRect().right > innerWidth + 1 || (element.tagName === "PRE"
@@ -64,10 +66,29 @@ def test_search_puts_the_natural_chapter_first(open_page, book_html):
     page = open_page(address)
     for query, wanted in FIRST.items():
         page.goto(address + "?q=" + query.replace(" ", "+"))
-        first = page.locator("#search-results li a").first.get_attribute("href", timeout=10_000)
+        page.locator("#search-results li a[data-marked]").first.wait_for(timeout=10_000)
+        first = page.locator("#search-results li a").first.get_attribute("href")
         if wanted not in first:
             wrong[query] = first
     assert not wrong
+
+
+@pytest.mark.parametrize(("query", "page_name", "section"), [
+    ("padding", "03_padding_stride_dilation", "padding"), ("dilation", "03_padding_stride_dilation", "dilation"),
+    ("Dirichlet", "03_padding_stride_dilation", "what-stands-in-the-frame"),
+])
+def test_a_result_opens_at_its_section(open_page, book_html, query, page_name, section):
+    """A result leads to where the words are, not to the top of a long page, and marks them, in the text only."""
+    page = open_page((book_html / "search.html").as_uri() + f"?q={query}")
+    page.locator(f"#search-results li a[data-marked][href*='{page_name}']").first.click()
+    page.wait_for_url(re.compile(rf"{page_name}\.html#{section}$"))
+    page.locator(f"#{section} .highlighted").first.wait_for()
+    page.wait_for_timeout(300)
+    assert page.evaluate("scrollY") > 500
+    marks = page.locator(f"#{section} .highlighted")
+    assert any(mark.bounding_box() and 0 <= mark.bounding_box()["y"] <= 900 for mark in marks.all())
+    plain = "marks => marks.filter(mark => getComputedStyle(mark).backgroundColor !== 'rgba(0, 0, 0, 0)').length"
+    assert page.locator(".bd-sidebar-primary .highlighted").evaluate_all(plain) == 0
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -126,6 +147,10 @@ def test_cards_and_sitemap(book_html, browser, short_toc, tmp_path):
     cards = sorted((tmp_path / "html" / "cards").iterdir())
     assert [Image.open(card).size for card in cards] == [(1200, 630)] * 2
     assert len({card.read_bytes() for card in cards}) == 2
+    for card in cards:
+        ink = ImageOps.invert(Image.open(card).convert("L")).point(lambda value: 255 * (value > 24))
+        left, top, right, bottom = ink.getbbox()
+        assert right - left > 0.7 * 1200 and bottom - top > 0.7 * 630, "no half of the card is empty"
     listed = ElementTree.fromstring(sitemap(book_html, SITE).encode())
     places = [place.text for place in listed.iter() if place.tag.endswith("loc")]
     pages = {f"{SITE}book/{path.name}" for path in (book_html / "book").glob("*.html")}
@@ -152,7 +177,7 @@ def test_notebooks_as_zip(tmp_path):
 @pytest.mark.parametrize("service", ["utterances", "hypothesis"])
 def test_published_pages(service, tmp_path):
     """A page built for a site has its address, card, downloads, buttons, and the comments that were switched on."""
-    for folder in ("_assets", "_templates"):
+    for folder in ("_assets", "_extensions", "_templates"):
         shutil.copytree(ROOT / "book" / folder, tmp_path / "book" / folder)
     for file in ("intro.md", "references.bib"):
         shutil.copy(ROOT / "book" / file, tmp_path / "book" / file)
@@ -170,6 +195,14 @@ def test_published_pages(service, tmp_path):
     assert meta["og:url"] == page.find("link", rel="canonical")["href"] == f"{SITE}book/intro.html"
     assert meta["og:image"] == f"{SITE}cards/intro.jpg" and meta["twitter:card"] == "summary_large_image"
     assert [link["href"] for link in page.select("nav.downloads a")] == [f"../{file}" for file in DOWNLOADS]
+    ways = {link.get_text(): link["href"] for link in page.select("nav.ways a")}
+    assert ways == {
+        "Run it on Colab": "https://colab.research.google.com/github/owner/name/blob/main/book/01_cross_correlation.ipynb",
+        **{label: f"../{file}" for file, label in DOWNLOADS.items()}, "The repository": "https://github.com/owner/name",
+    }
+    assert f"{SITE}book/intro.html" in page.select_one("details.cite").get_text()
+    missing = BeautifulSoup((tmp_path / "_build" / "html" / "404.html").read_text(encoding="utf-8"), "html.parser")
+    assert missing.base["href"] == SITE, "whatever folder was asked for"
     assert "github.com/owner/name/edit/main/book/intro.md" in text and "owner/name/issues/new" in text
     scripts = {"utterances": "utteranc.es/client.js", "hypothesis": "hypothes.is/embed.js"}
     assert [name for name, script in scripts.items() if script in text] == [service]
@@ -184,17 +217,21 @@ def test_unpublished_pages_have_nothing_of_the_kind(book_html):
         description = page.find("meta", attrs={"name": "description"})["content"]
         assert 40 < len(description) < 200 and "\\" not in description, path.name
         assert page.find("meta", property="og:title")["content"]
+        assert page.find("meta", property="og:site_name")["content"] == "ConvTwist"
+        assert page.select_one("p.edition").get_text().startswith(f"Version {convtwist.__version__}, ")
+        assert page.h1 and "version" in page.select_one("details.cite").get_text()
         assert not page.select("meta[property='og:url'], meta[property='og:image'], link[rel=canonical], nav.downloads")
         assert not re.search(r"hypothes\.is/|utteranc\.es|/issues/new|/edit/main", text), path.name
         seen.add(description)
+        assert len(page.select("nav.ways a")) == (1 if path.name == "intro.html" else 0)
     assert len(seen) > 10, "each page has words of its own"
 
 
 def test_workflow_may_publish_and_names_what_is_there():
     workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "publish.yml").read_text(encoding="utf-8"))
-    assert workflow["permissions"] == {"contents": "read", "pages": "write", "id-token": "write"}
+    rights = workflow["jobs"]["publish"]["permissions"]
+    assert rights == {"contents": "read", "pages": "write", "id-token": "write"}
     steps = workflow["jobs"]["publish"]["steps"]
-    assert all(re.search(r"@(v\d+|[0-9a-f]{40})", step["uses"]) for step in steps if "uses" in step)
     commands = "\n".join(step.get("run", "") for step in steps)
     tools = re.findall(r"python (tools/\w+\.py)", commands)
     assert {"tools/book_pdf.py", "tools/notebooks_zip.py", "tools/social_cards.py", "tools/sitemap.py"} <= set(tools)

@@ -5,6 +5,7 @@ import re
 import pytest
 from lab_bench import WITHIN
 from scorecard import record
+from test_pages import AXE
 
 LABS = {  # the chapters whose labs differ from one another
     "stepper": "book/01_cross_correlation.html",
@@ -167,3 +168,54 @@ def test_without_scripts_nothing_is_missing(read):
     formula = read(LABS["twist"], java_script_enabled=False).locator("div.math").first
     assert "mono" in formula.evaluate("node => getComputedStyle(node).fontFamily")
     assert formula.evaluate("node => getComputedStyle(node).textAlign") == "start"
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_figure_opens_large(read, width):
+    """A key opens a figure, larger than on the page, with its text and its caption; Escape brings one back to it."""
+    page = read("book/03_padding_stride_dilation.html", viewport={"width": width, "height": 800})
+    button = page.locator("figure button.enlarge").first
+    small = button.locator("img").bounding_box()["width"]
+    button.focus()
+    page.keyboard.press("Enter")
+    dialog = page.locator("dialog.large-figure[open]")
+    assert dialog.locator("img").bounding_box()["width"] > 1.3 * small
+    assert dialog.locator("img").get_attribute("alt") == button.locator("img").get_attribute("alt")
+    assert "Figure 3.1" in dialog.inner_text()
+    box = dialog.bounding_box()
+    assert box["x"] >= 0 and box["x"] + box["width"] <= width and box["y"] >= 0 and box["y"] + box["height"] <= 800
+    page.evaluate(AXE)
+    assert page.evaluate("async () => (await axe.run(document.querySelector('dialog[open]'))).violations") == []
+    page.keyboard.press("Escape")
+    assert page.locator("dialog.large-figure").count() == 0
+    assert button.evaluate("button => document.activeElement === button")
+
+
+@pytest.mark.parametrize("scheme", ["http", "file"])
+def test_terms_and_sources_say_what_they_are(read, book_html, scheme):
+    """With the pointer or the keyboard on a link to a term or a source; Escape takes it away."""
+    page = read("book/03_padding_stride_dilation.html", viewport={"width": 390, "height": 800})
+    if scheme == "file":
+        page.goto((book_html / "book" / "03_padding_stride_dilation.html").as_uri())
+    term, source = page.locator("a[href*='#term-Stride']").first, page.locator("a[href*='bibliography.html#']").first
+    preview = page.locator(".preview[role=tooltip]")
+    page.locator("article a").first.focus()
+    page.keyboard.press("Tab")  # from here on the focus is the keyboard's
+    term.focus()
+    assert "kernel moves" in preview.inner_text() or "step" in preview.inner_text()
+    assert term.get_attribute("aria-describedby") == preview.get_attribute("id")
+    box = preview.bounding_box()
+    assert box["x"] >= 0 and box["x"] + box["width"] <= 390
+    if scheme == "http":
+        page.evaluate(AXE)
+        assert page.evaluate("async () => (await axe.run(document.querySelector('.preview'))).violations") == []
+    page.keyboard.press("Escape")
+    assert preview.count() == 0 and term.get_attribute("aria-describedby") is None
+    source.hover()
+    preview.wait_for()
+    assert re.search(r"\d{4}", preview.inner_text())
+    preview.hover()  # it stays while one reads it
+    page.wait_for_timeout(500)
+    assert preview.count() == 1
+    page.mouse.move(1, 1)
+    preview.wait_for(state="detached")

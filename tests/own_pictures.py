@@ -1,0 +1,194 @@
+"""Pictures as readers have them, and a chapter's cells run on one of them, all in this process.
+
+By hand: ``python tests/own_pictures.py 06`` runs chapter 6 on every picture and prints a line for each cell that fails;
+``python tests/own_pictures.py 06 dark panorama`` on these only, and ``--slow`` adds the seconds of the slowest cells.
+"""
+
+import ast
+import contextlib
+import io
+import json
+import re
+import sys
+import tempfile
+import time
+import traceback
+import warnings
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFilter
+
+from convtwist import images
+
+BOOK = Path(__file__).parents[1] / "book"
+CHAPTERS = sorted(BOOK.glob("[0-9][0-9]_*.ipynb"))
+TOO_SMALL = ("panorama", "tiny")
+
+
+class Failure(NamedTuple):
+    """What went wrong in a cell, counted among the code cells from 1."""
+
+    cell: int
+    line: int
+    source: str
+    error: str
+
+    def __str__(self):
+        return f"code cell {self.cell}, line {self.line}: {self.source}   {self.error}"
+
+
+def _scene(height=260, width=390):
+    """Return the coffee cup at these sides: a photograph that the chapters did not choose."""
+    picture = Image.open(BOOK.parent / "images" / "coffee.png").convert("RGB")
+    return picture.resize((width, height), Image.Resampling.LANCZOS)
+
+
+def _dark(path):
+    noise = np.random.default_rng(0).normal(0, 1.5, (260, 390, 3))
+    Image.fromarray((np.asarray(_scene()) * 0.06 + 4 + noise).clip(0, 255).astype(np.uint8)).save(path, quality=85)
+
+
+def _flat(path):
+    noise = np.random.default_rng(0).integers(-1, 2, (240, 320))
+    Image.fromarray((128 + noise).astype(np.uint8)).save(path)
+
+
+def _screenshot(path):
+    picture = Image.new("RGB", (1366, 850), "#ffffff")
+    draw = ImageDraw.Draw(picture)
+    draw.rectangle((0, 0, 1366, 60), fill="#24292f")
+    draw.rectangle((0, 60, 220, 850), fill="#f3f4f6")
+    for row in range(24):
+        draw.text((250, 90 + 30 * row), f"{row:02d}  a line of text that ends near the middle", fill="#111111")
+        draw.text((20, 90 + 30 * row), f"entry {row}", fill="#0b57d0")
+    draw.rectangle((900, 120, 1300, 420), outline="#0b57d0", fill="#e8f0fe")
+    picture.save(path)
+
+
+def _sky(path):
+    rows = np.linspace(0, 1, 270)[:, None, None]
+    sky = (1 - rows) * (90, 150, 225) + rows * (190, 215, 245) + np.zeros((270, 400, 1))
+    sky[225:] = np.asarray(_scene(45, 400))
+    Image.fromarray(sky.round().astype(np.uint8)).save(path, quality=90)
+
+
+def _transparent(path):
+    rows, columns = np.mgrid[:257, :331]
+    alpha = np.clip(400 - 2 * np.hypot(rows - 128, columns - 165), 0, 255)
+    Image.fromarray(np.dstack([np.asarray(_scene(257, 331)), alpha.astype(np.uint8)])).save(path)
+
+
+def _sixteen_bits(path):
+    grey = np.asarray(_scene().convert("L")).astype(np.uint16) * 257
+    Image.fromarray(grey).save(path)
+
+
+def _moving(path):
+    frames = [_scene(200, 300), _scene(200, 300).rotate(5)]
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+
+
+MAKERS = {
+    "dark.jpg": _dark,
+    "flat.png": _flat,
+    "one_colour.png": lambda path: Image.new("RGB", (300, 200), "#c04030").save(path),
+    "blurred.jpg": lambda path: _scene().filter(ImageFilter.GaussianBlur(9)).save(path, quality=90),
+    "panorama.jpg": lambda path: _scene(500, 8000).save(path),
+    "strip.png": lambda path: _scene(80, 700).save(path),
+    "tall.jpg": lambda path: _scene(1500, 420).save(path),
+    "tiny.png": lambda path: _scene(40, 50).save(path),
+    "screenshot.png": _screenshot,
+    "transparent.png": _transparent,
+    "sixteen_bits.png": _sixteen_bits,
+    "cmyk.jpg": lambda path: _scene().convert("CMYK").save(path),
+    "sky.jpg": _sky,
+    "moving.gif": _moving,
+}
+
+
+def make(folder: Path) -> dict[str, Path]:
+    """Write every picture into ``folder`` and return them by name."""
+    for name, write in MAKERS.items():
+        write(folder / name)
+    return {Path(name).stem: folder / name for name in MAKERS}
+
+
+def cells(path: Path) -> list[str]:
+    """Return the source of a notebook's code cells, without the lines that are IPython's."""
+    stored = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    sources = ["".join(cell["source"]) for cell in stored if cell["cell_type"] == "code"]
+    return [re.sub(r"^(\s*)[%!].*$", r"\1pass", source, flags=re.MULTILINE) for source in sources]
+
+
+def with_picture(sources: list[str], line: str) -> list[str]:
+    """Put another line in place of the one that picks the photograph."""
+    changed = [re.sub(r"^photo = images\.sample\(.*$", lambda _: line, source, flags=re.M) for source in sources]
+    assert sum(a != b for a, b in zip(sources, changed, strict=True)) == 1, "one cell picks the photograph"
+    return changed
+
+
+def run(path: Path, line: str, seconds: list | None = None) -> list[Failure]:
+    """Run a chapter's cells with ``line`` in place of the one that picks the photograph; return what failed.
+
+    After a failure the run goes on; a name that is missing because of it is not counted again.
+    """
+    torch.set_num_threads(1)
+    failures, space = [], {"__name__": "__main__"}
+    for number, source in enumerate(with_picture(cells(path), line), start=1):
+        name = f"<{path.stem} cell {number}>"
+        started = time.process_time()
+        try:
+            with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+                warnings.simplefilter("ignore")
+                _execute(source, name, space)
+        except Exception as error:
+            if failures and isinstance(error, NameError):
+                continue
+            at = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == name]
+            line_number = at[-1] if at else getattr(error, "lineno", 1)
+            text = source.splitlines()[line_number - 1].strip()
+            reason = " ".join(str(error).split())[:160]
+            failures.append(Failure(number, line_number, text, f"{type(error).__name__}: {reason}".rstrip(": ")))
+        if seconds is not None:
+            seconds.append((time.process_time() - started, number))
+    return failures
+
+
+def _execute(source, name, space):
+    """Run a cell, and show the value of its last line as a notebook would."""
+    tree = ast.parse(source, name)
+    last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+    exec(compile(tree, name, "exec"), space)
+    if last is not None:
+        value = eval(compile(ast.Expression(last.value), name, "eval"), space)
+        if hasattr(value, "figure") and hasattr(value, "alt"):
+            value.figure.savefig(io.BytesIO(), dpi=30)
+            space.setdefault("_alts", []).append(value.alt)
+        elif hasattr(value, "_repr_html_"):
+            value._repr_html_()
+        else:
+            repr(value)
+
+
+def main():
+    """Run one chapter on all pictures, or on those named."""
+    chapter, *names = [word for word in sys.argv[1:] if not word.startswith("-")]
+    path = next(path for path in CHAPTERS if path.stem.startswith(chapter.zfill(2)))
+    with tempfile.TemporaryDirectory() as folder:
+        lines = {name: f"photo = images.sample({name!r})" for name in images.SAMPLES}
+        lines |= {name: f"photo = images.photograph({str(file)!r})" for name, file in make(Path(folder)).items()}
+        for name in names or [name for name in lines if name not in TOO_SMALL]:
+            seconds, started = [], time.process_time()
+            failures = run(path, lines[name], seconds)
+            print(f"{name}: {len(failures) or 'nothing'} failed, {time.process_time() - started:.1f} s", flush=True)
+            for failure in failures:
+                print(f"    {failure}")
+            if "--slow" in sys.argv:
+                print("    slowest:", ", ".join(f"cell {n} {s:.1f} s" for s, n in sorted(seconds)[-4:]))
+
+
+if __name__ == "__main__":
+    main()
