@@ -45,7 +45,7 @@ PAPER = """() => {
     wide: [...article.querySelectorAll("pre, img, table, mjx-container, canvas")]
       .filter(element => element.getBoundingClientRect().right > innerWidth + 1 || (element.tagName === "PRE"
         && element.scrollWidth > element.clientWidth + 1)).map(element => element.outerHTML.slice(0, 120)),
-    split: [...article.querySelectorAll(".cell_output img")]
+    split: [...article.querySelectorAll(".cell_output img:not([data-ready] > img)")]
       .filter(image => getComputedStyle(image).breakInside !== "avoid").length,
     ink: getComputedStyle(article.querySelector("p")).color, paper: getComputedStyle(document.body).backgroundColor,
   };
