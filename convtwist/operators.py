@@ -67,7 +67,7 @@ def coordinate_grid(height: int, width: int, *, coords: str = "centered", dtype=
     if coords == "legacy":
         x, y = 2 * column / width - 1, 2 * row / height - 1
     else:
-        longer = _larger(height, width)
+        longer = _larger(height, width, {"dtype": working, "device": device})
         x, y = (2 * column + (1 - width)) / longer, (2 * row + (1 - height)) / longer
     return x.to(dtype).view(1, -1), y.to(dtype).view(-1, 1)
 
@@ -284,11 +284,13 @@ class Taps:
         return _combine([self.columns(tall, k) for k in range(3)], (1, 4, 1)) / 6 - 6 * self.middle()
 
 
-def _larger(height, width):
-    """Return the larger of two sides, which are symbols where a program is made for every size."""
-    if (isinstance(height, int) and isinstance(width, int)) or torch.compiler.is_dynamo_compiling():
-        return max(height, width)  # Dynamo knows it for symbols, too; before torch 2.12 it refuses sym_max of numbers
-    return torch.sym_max(height, width)
+def _larger(height, width, options):
+    """Return the larger of two sides; of symbols, where a program is made for every size, as a tensor."""
+    if not torch.compiler.is_compiling():
+        return max(height, width)
+    # Not torch.sym_max: up to torch 2.7 it takes one of two symbols for the larger, silently, and up to 2.11 Dynamo
+    # refuses to take it of numbers.
+    return torch.maximum(*(torch.scalar_tensor(side, **options) for side in (height, width)))
 
 
 def _combine(parts, weights):

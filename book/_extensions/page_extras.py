@@ -12,6 +12,8 @@ from pathlib import Path
 from bs4 import BeautifulSoup
 from PIL import Image
 
+import convtwist
+
 PICTURE = re.compile(r'<img (?![^>]*\bwidth=)[^>]*?src="[^"]*\b_images/([^"/]+)"[^>]*?(?=\s*/?>)')
 ENTRIES = {  # page -> what is shown for an anchor on it
     "notation": lambda page: {term["id"]: term.find_next_sibling("dd") for term in page.select("dl.glossary dt[id]")},
@@ -50,7 +52,8 @@ def write_previews(app, exception):
 
 
 def setup(app):
-    """Connect both to Sphinx."""
+    """Connect both to Sphinx, and say which version of the package the book is about."""
+    app.connect("config-inited", lambda app, config: setattr(config, "version", convtwist.__version__))
     app.connect("html-page-context", add_sizes)
     app.connect("build-finished", write_previews)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
