@@ -29,6 +29,10 @@ SWITCHES = [
 ]
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "browser: drives a browser")
+
+
 @dataclass
 class Watched:
     """A page and everything on it that should not have happened."""

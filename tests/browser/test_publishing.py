@@ -36,14 +36,16 @@ PAPER = """() => {
   const article = document.querySelector("article.bd-article");
   const gone = [".bd-sidebar-primary", ".bd-sidebar-secondary", ".bd-header-article", ".prev-next-footer", ".copybtn",
     ".convtwist-lab button"];
+  const shadows = [...document.querySelectorAll(".convtwist-lab")].flatMap(lab => lab.shadowRoot ?? []);
   return {
-    shown: gone.filter(name => [...document.querySelectorAll(name)].some(element => element.checkVisibility())),
+    shown: gone.filter(name => [...document.querySelectorAll(name)].some(element => element.checkVisibility()))
+      .concat(shadows.flatMap(lab => [...lab.querySelectorAll("button")].filter(each => each.checkVisibility()))),
     folded: [...article.querySelectorAll("div.cell:not(.tag_hide-input) > details.hide .cell_input")]
       .filter(code => !code.getClientRects().length).length,
     wide: [...article.querySelectorAll("pre, img, table, mjx-container, canvas")]
       .filter(element => element.getBoundingClientRect().right > innerWidth + 1 || (element.tagName === "PRE"
         && element.scrollWidth > element.clientWidth + 1)).map(element => element.outerHTML.slice(0, 120)),
-    split: [...article.querySelectorAll(".cell_output img")]
+    split: [...article.querySelectorAll(".cell_output img:not([data-ready] > img)")]
       .filter(image => getComputedStyle(image).breakInside !== "avoid").length,
     ink: getComputedStyle(article.querySelector("p")).color, paper: getComputedStyle(document.body).backgroundColor,
   };
