@@ -9,11 +9,11 @@ from pathlib import Path
 
 import nbformat
 import numpy as np
+from environments import ROOT, environment, installed, needs, pack, surroundings
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from PIL import Image
-from strangers import ROOT, environment, installed, needs, pack, surroundings
 
 NOTEBOOKS = sorted((ROOT / "book").glob("*.ipynb"))
 # Of what Colab comes with, that which a chapter could use. Not kornia, onnx, lightning: they must be asked for.

@@ -6,8 +6,8 @@ Two files, because one file stays on one worker and these are the longest tests.
 import colab_session
 import nbformat
 import pytest
+from environments import distributions
 from scorecard import record
-from strangers import distributions
 
 GUARD = 'try:\n    import convtwist\nexcept ModuleNotFoundError:\n    %pip install --quiet convtwist\n'
 SETUP = 'from convtwist import images\nphoto = images.sample("chelsea")\n# photo = images.upload(max_side=120)'

@@ -2,8 +2,8 @@
 
 import colab_session
 import pytest
+from environments import distributions
 from scorecard import record
-from strangers import distributions
 
 
 @pytest.fixture(scope="module")

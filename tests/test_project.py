@@ -1,14 +1,12 @@
-"""The project as a whole: one version, a README that leads somewhere, a complete wheel."""
+"""The project as a whole: one version, a README that leads somewhere, a test file for every module."""
 
 import ast
 import re
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import yaml
-from strangers import distributions
 
 ROOT = Path(__file__).parents[1]
 TEXT = {".cfg", ".cff", ".css", ".html", ".ipynb", ".json", ".md", ".mjs", ".js", ".py", ".svg", ".toml", ".txt",
@@ -45,23 +43,26 @@ def test_readme_commands_are_the_ones_that_run():
     assert re.search(r"pytest --nbval$", (ROOT / ".ci" / "run").read_text(encoding="utf-8"), re.MULTILINE)
 
 
-def test_wheel_is_complete(tmp_path_factory):
-    """Photographs with their licences, labs' scripts and styles, training's configs, the typing marker are inside."""
-    names = set(zipfile.ZipFile(next(distributions(tmp_path_factory).glob("*.whl"))).namelist())
-    wanted = {f"convtwist/photographs/{path.name}" for path in (ROOT / "images").iterdir()}
-    files = (ROOT / "convtwist").rglob("*")
-    wanted |= {path.relative_to(ROOT).as_posix() for path in files if path.suffix in {".py", ".mjs", ".css", ".yaml"}}
-    wanted.add("convtwist/py.typed")
-    assert wanted <= names
-    assert not [name for name in names if name.startswith(("tests/", "book/"))]
-
-
 def test_import_needs_torch_and_numpy_only():
     """``import convtwist`` reaches for nothing that only the book or the training needs."""
-    program = "import sys, torch; before = set(sys.modules); import convtwist; print(*(set(sys.modules) - before))"
+    program = ("import sys, numpy, torch; before = set(sys.modules); import convtwist; "
+               "print(*(set(sys.modules) - before))")
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     loaded = {name.split(".")[0] for name in result.stdout.split()}
-    assert not loaded & {"matplotlib", "cv2", "kornia", "PIL", "IPython", "lightning", "scipy"}
+    assert loaded - set(sys.stdlib_module_names) - {"torch", "numpy"} == {"convtwist"}
+
+
+def test_every_module_has_its_test_file_and_its_place_in_the_map():
+    """A module ``x`` of the package, or a folder of modules, has tests/test_x.py or files test_x_*.py; README links it."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for path in sorted((ROOT / "convtwist").iterdir()):
+        if path.name.startswith("_") or not (path.suffix == ".py" or (path / "__init__.py").is_file()):
+            continue
+        tests = [*(ROOT / "tests").glob(f"test_{path.stem}.py"), *(ROOT / "tests").glob(f"test_{path.stem}_*.py")]
+        assert tests, f"no test file for convtwist.{path.stem}"
+        assert f"](convtwist/{path.name})" in readme, f"README.md's map lacks convtwist.{path.stem}"
+    for path in (ROOT / "tests").glob("test_*.py"):
+        assert f"](tests/{path.name})" in readme or path.stem.startswith("test_train_"), f"README.md lacks {path.name}"
 
 
 def test_declared_dependencies_are_bounded_and_consistent():

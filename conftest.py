@@ -1,0 +1,52 @@
+"""Which tests run, and how: the tiers, and the settings that the notebooks need when ``--nbval`` is given.
+
+Neither nbval nor xdist has to be installed.
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent
+TIERS = ("browser", "stranger", "slow", "gpu")  # pyproject.toml says what is in each
+TIER_OF_FOLDER = {ROOT / "tests" / "browser": "browser", ROOT / "tests" / "strangers": "stranger"}
+MOST_WORKERS = 4  # each holds a torch of its own, some 400 MB
+
+
+def with_notebooks(config) -> bool:
+    return config.getoption("nbval", False) or config.getoption("nbval_lax", False)
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist's own
+def pytest_cmdline_main(config):
+    """Spread ``pytest --nbval`` over the cores if xdist is installed and ``-n`` was not given; ``-n0`` does without."""
+    option = config.option
+    here = not hasattr(config, "workerinput") and not option.usepdb and not option.collectonly
+    if here and with_notebooks(config) and config.getoption("numprocesses", 0) is None:
+        option.numprocesses = min(os.cpu_count() or 1, MOST_WORKERS)
+    if here and config.getoption("numprocesses", 0) and option.dist in ("no", "load"):
+        option.dist = "loadfile"  # the cells of a notebook share a kernel, the tests of a file what they built
+
+
+def pytest_configure(config):
+    if with_notebooks(config):
+        config.option.nbval_current_env = True
+        config.option.nbval_sanitize_with = config.option.nbval_sanitize_with or str(ROOT / "nbval_sanitize.cfg")
+        if config.option.nbval_cell_timeout == 2000:  # seconds; nbval's default
+            config.option.nbval_cell_timeout = 120
+
+
+def pytest_collection_modifyitems(config, items):
+    """Mark what lies in a tier's folder; leave the tiers out unless ``-m`` chooses or their file was named."""
+    for item in items:
+        for folder, tier in TIER_OF_FOLDER.items():
+            if folder in item.path.parents:
+                item.add_marker(tier)
+    if config.option.markexpr:
+        return
+    named = {Path(config.invocation_params.dir, argument.split("::")[0]).resolve() for argument in config.args}
+    left = [item for item in items if item.path not in named and any(map(item.get_closest_marker, TIERS))]
+    if left:
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if not any(map(item.get_closest_marker, TIERS)) or item.path in named]
