@@ -15,6 +15,7 @@ import yaml
 from environments import ROOT, distributions, environment, needs, surroundings
 from scorecard import record
 
+pytestmark = pytest.mark.slow
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 SOURCES = sorted((ROOT / "convtwist").rglob("*.py"))
 # Imports every module, and takes every public name from it; modules that can't be imported are printed.

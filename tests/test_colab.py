@@ -9,6 +9,7 @@ import pytest
 from environments import distributions
 from scorecard import record
 
+pytestmark = pytest.mark.slow
 GUARD = 'try:\n    import convtwist\nexcept ModuleNotFoundError:\n    %pip install --quiet convtwist\n'
 SETUP = 'from convtwist import images\nphoto = images.sample("chelsea")\n# photo = images.upload(max_side=120)'
 PROBE = """

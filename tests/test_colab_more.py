@@ -5,6 +5,8 @@ import pytest
 from environments import distributions
 from scorecard import record
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def picture(tmp_path_factory):
