@@ -22,10 +22,14 @@ def with_notebooks(config) -> bool:
 
 @pytest.hookimpl(tryfirst=True)  # before xdist's own
 def pytest_cmdline_main(config):
-    """Spread ``pytest --nbval`` over the cores if xdist is installed and ``-n`` was not given; ``-n0`` does without."""
+    """Spread a run that names no file over the cores, if xdist is installed and ``-n`` was not given.
+
+    ``-n0`` does without, and so does ``--pdb``.
+    """
     option = config.option
     here = not hasattr(config, "workerinput") and not option.usepdb and not option.collectonly
-    if here and with_notebooks(config) and config.getoption("numprocesses", 0) is None:
+    no_file = not any(Path(argument.split("::")[0]).is_file() for argument in config.args)
+    if here and no_file and config.getoption("numprocesses", 0) is None:
         option.numprocesses = min(os.cpu_count() or 1, MOST_WORKERS)
     if here and config.getoption("numprocesses", 0) and option.dist in ("no", "load"):
         option.dist = "loadfile"  # the cells of a notebook share a kernel, the tests of a file what they built
