@@ -7,15 +7,12 @@ would serve. The network is shut.
 
 import ast
 import re
-import sys
 from pathlib import Path
 
 import nbformat
 import numpy as np
+from environments import ROOT, environment, installed, needs, pack, surroundings
 from PIL import Image
-from strangers import ROOT, environment, installed, needs, pack, surroundings
-
-sys.path.insert(0, str(ROOT / "tools"))
 from reader_notebooks import Chapter, Pages, places
 from try_reader_notebooks import moved, served
 from try_reader_notebooks import run as run_on

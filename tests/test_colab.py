@@ -8,12 +8,13 @@ import nbformat
 import pytest
 from built_book import built_book
 from colab_session import places
+from environments import distributions, environment, needs, surroundings
 from nbclient.exceptions import CellExecutionError
 from reader_notebooks import install_cell
 from scorecard import record
-from strangers import distributions, environment, needs, surroundings
 from try_reader_notebooks import run
 
+pytestmark = pytest.mark.slow
 SETUP = 'from convtwist import images\nphoto = images.sample("chelsea")\n# photo = images.upload(max_side=120)'
 PROBE = """
 import importlib.util, pathlib, socket

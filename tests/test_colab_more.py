@@ -3,8 +3,10 @@
 import colab_session
 import pytest
 from built_book import built_book
+from environments import distributions
 from scorecard import record
-from strangers import distributions
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

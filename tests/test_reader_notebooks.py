@@ -8,11 +8,11 @@ import nbformat
 import pytest
 import yaml
 from built_book import built_book
+from environments import ROOT, distributions
 from packaging.requirements import Requirement
 from reader_notebooks import Chapter, Pages, fold, install_cell, places, reader_notebooks, wheel_name
 from repository_links import READER_BRANCH
 from scorecard import record
-from strangers import ROOT, distributions
 from try_reader_notebooks import moved
 
 SITE = "https://owner.example.org/name/"

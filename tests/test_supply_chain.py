@@ -3,25 +3,18 @@
 import ast
 import json
 import re
-import sys
 from pathlib import Path
 
+import audit
 import nbformat
 import pytest
 import yaml
+from environments import ROOT
 from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from scorecard import record
-from strangers import ROOT
 from test_project import TEXT, tracked
-
-sys.path.insert(0, str(ROOT / "tools"))
-try:
-    import audit
-    import lock
-finally:
-    sys.path.remove(str(ROOT / "tools"))
 
 # Commands that make an installer ask a registry for the name; a path, an address or a module's name is no such thing.
 BY_NAME = re.compile(r"\b(?:(?:pip3?|pipx|uv|conda|mamba|poetry|pixi)\b[^\n&;|`#]*?\b(?:install|add|run|download)"

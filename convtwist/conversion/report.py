@@ -73,6 +73,7 @@ def conversion_report(model: nn.Module) -> ConversionReport:
     Raises:
         TypeError: ``model`` is no module.
 
+    >>> from convtwist import convert
     >>> conversion_report(convert(nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 1))))
     layer  class        shape        swapped  why not
     0      ConvTwist2d  3 -> 8, 3x3  yes

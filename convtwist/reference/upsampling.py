@@ -23,6 +23,7 @@ def upsample_nearest(input: Tensor, scale) -> Tensor:
     Raises:
         ValueError: ``input`` is not two-dimensional, or ``scale`` is no whole number from 1.
 
+    >>> import torch
     >>> upsample_nearest(torch.tensor([[20, 45], [10, 43]]), 2).tolist()
     [[20, 20, 45, 45], [20, 20, 45, 45], [10, 10, 43, 43], [10, 10, 43, 43]]
     """
@@ -48,6 +49,7 @@ def upsample_bilinear(input: Tensor, scale, *, align_corners: bool = False) -> T
         ValueError: ``input`` is not two-dimensional or holds whole numbers, or ``scale`` is no whole
             number from 1.
 
+    >>> import torch
     >>> upsample_bilinear(torch.tensor([[20., 45.], [10., 43.]]), 2)[:2].tolist()
     [[20.0, 26.25, 38.75, 45.0], [17.5, 24.25, 37.75, 44.5]]
     """

@@ -11,17 +11,15 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 from bs4 import BeautifulSoup
+from notebooks_zip import write_zip
 from PIL import Image, ImageOps
 from pypdf import PdfReader
+from repository_links import DOWNLOADS, READER_BRANCH, with_repository
+from sitemap import sitemap
 
 import convtwist
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "tools"))
-from notebooks_zip import write_zip  # noqa: E402
-from repository_links import DOWNLOADS, READER_BRANCH, with_repository  # noqa: E402
-from sitemap import sitemap  # noqa: E402
-
 SITE = "https://owner.example.org/name/"
 CHAPTER = "book/05_upsampling_and_transposed_convolution"
 FIRST = {  # what is looked for, and the page that should come first
