@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import audit
+import lock
 import nbformat
 import pytest
 import yaml
