@@ -8,12 +8,14 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from convtwist._arguments import OneOrTwo
 from convtwist.reference import corr2d
 
 __all__ = ["convolution_matrix", "matrix_of"]
 
 
-def convolution_matrix(kernel: Tensor, input_shape: Sequence[int], *, stride=1, padding=0, dilation=1) -> Tensor:
+def convolution_matrix(kernel: Tensor, input_shape: Sequence[int], *, stride: OneOrTwo = 1, padding: OneOrTwo = 0,
+                       dilation: OneOrTwo = 1) -> Tensor:
     """Return the sparse matrix ``A`` with ``A @ u.flatten() == corr2d(u, kernel).flatten()``.
 
     It stores one entry for each tap that meets a cell of the map, so every row repeats the same few weights; taps
@@ -86,7 +88,7 @@ def matrix_of(
     return matrix.to_sparse().coalesce()
 
 
-def _cells(shape):
+def _cells(shape: Sequence[int]) -> int:
     if len(shape) != 2 or not all(isinstance(side, int) and side >= 1 for side in shape):
         raise ValueError(f"input_shape must be (height, width), two whole numbers from 1, got {shape!r}")
     return shape[0] * shape[1]

@@ -11,14 +11,19 @@ rest together, all but the two quick passes follow from the plain layer.  A *ste
 - ``plain(source, *weights, bias)``, the same layer in PyTorch's own operations.
 """
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 from torch.autograd import Function
 
+if TYPE_CHECKING:
+    from convtwist._engine.steps import IsoStep, TwistStep
+
 __all__ = ["apply_step"]
 
 
-def apply_step(step, source: Tensor, *parameters: Tensor | None) -> Tensor:
+def apply_step(step: "TwistStep | IsoStep", source: Tensor, *parameters: Tensor | None) -> Tensor:
     """Compute ``step.forward``; the bias comes last and may be ``None``."""
     return _Layer.apply(step, source, *parameters)
 

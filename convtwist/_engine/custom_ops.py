@@ -12,6 +12,7 @@ from inspect import signature
 import torch
 from torch import Tensor
 
+from convtwist._arguments import Coords
 from convtwist._engine import cpp
 from convtwist._engine.steps import IsoStep, TwistStep
 
@@ -26,7 +27,7 @@ def allowed() -> bool:
     return torch.compiler.is_dynamo_compiling() and _plainly_compiled()
 
 
-def _plainly_compiled():
+def _plainly_compiled() -> bool:
     """Ask what Dynamo is doing.  Before torch 2.12 ``is_exporting`` is True in all code that it traces."""
     from torch._dynamo.symbolic_convert import InstructionTranslator
 
@@ -37,20 +38,20 @@ def _plainly_compiled():
 _plainly_compiled._dynamo_marked_constant = True  # torch.compiler.assume_constant_result, which would import Dynamo now
 
 
-def twist(source: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | None, padding, dilation, coords: str,
-          groups: int, stride) -> Tensor:
+def twist(source: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | None, padding: tuple[int, int],
+          dilation: tuple[int, int], coords: Coords, groups: int, stride: tuple[int, int]) -> Tensor:
     """Compute ``ConvTwist2d``."""
     output = torch.ops.convtwist.twist(_last(source), weight, twist, bias, padding, dilation, coords, groups, stride)
     return output if _like_last(source) or _like_last(weight) else output.contiguous()
 
 
-def iso(source: Tensor, weight: Tensor, bias: Tensor | None, reduce: int, coords: str) -> Tensor:
+def iso(source: Tensor, weight: Tensor, bias: Tensor | None, reduce: int, coords: Coords) -> Tensor:
     """Compute ``IsoTwist2d`` without groups."""
     output = torch.ops.convtwist.iso(_last(source), weight, bias, reduce, coords)
     return output if _like_last(source) else output.contiguous()
 
 
-def _like_last(tensor):
+def _like_last(tensor: Tensor) -> bool:
     """Say whether a convolution takes a tensor for ``channels_last``, as ``Tensor::suggest_memory_format`` does."""
     least, strides = 0, tensor.stride()
     if strides[1] == 0:
@@ -62,7 +63,7 @@ def _like_last(tensor):
     return True
 
 
-def _last(maps):
+def _last(maps: Tensor) -> Tensor:
     return maps.contiguous(memory_format=torch.channels_last)
 
 
