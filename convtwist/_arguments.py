@@ -4,7 +4,7 @@ Book: chapter 12.  Source: the traps of the posted layers, which reset ``groups`
 Every refusal names the argument, what was given and what to do instead.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Literal, TypeAlias, TypedDict, TypeVar
 
 import torch
@@ -13,7 +13,7 @@ from torch.types import Device
 
 __all__ = ["PADDING_MODES", "Coords", "Factory", "OneOrTwo", "PaddingMode", "as_factory", "as_flag", "as_padding",
            "as_pair", "as_shown", "check_agreement", "check_channels", "check_choice", "check_fit", "check_input",
-           "check_steps", "check_tensors", "check_vector", "check_whole"]
+           "check_steps", "check_tensors", "check_vector", "check_whole", "is_tracing"]
 
 OneOrTwo: TypeAlias = int | tuple[int, int]
 """One number for rows and columns, or one for each, as in ``nn.Conv2d``."""
@@ -49,13 +49,13 @@ def check_whole(value: int, name: str, smallest: int = 1) -> int:
     return value
 
 
-def as_pair(value: int | Sequence[int], name: str, smallest: int = 1) -> tuple[int, int]:
+def as_pair(value: int | tuple[int, ...] | list[int], name: str, smallest: int = 1) -> tuple[int, int]:
     """Return ``(rows, columns)`` from one number or two.
 
     Raises:
         ValueError: there are not one or two whole numbers from ``smallest`` to 2147483647.
     """
-    values = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+    values: tuple[int, ...] = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
     if len(values) == 1:
         values *= 2
     if len(values) != 2 or any(isinstance(v, bool) or not isinstance(v, int) or v < smallest for v in values):
@@ -108,7 +108,7 @@ def as_factory(device: Device, dtype: torch.dtype | None) -> Factory:
     return {"device": device, "dtype": dtype}
 
 
-def as_padding(padding: str | int | Sequence[int], stride: tuple[int, int],
+def as_padding(padding: str | int | tuple[int, ...] | list[int], stride: tuple[int, int],
                dilation: tuple[int, int]) -> tuple[int, int]:
     """Return the padding of a 3x3 kernel in ``(rows, columns)``, with ``"same"`` and ``"valid"`` worked out.
 
@@ -209,7 +209,7 @@ def check_fit(input: Tensor, padding: tuple[int, int], dilation: tuple[int, int]
     Raises:
         ValueError: it doesn't.
     """
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+    if torch.compiler.is_compiling() or is_tracing():
         return  # sizes are symbols there
     for side, more, apart in zip(input.shape[-2:], padding, dilation, strict=True):
         if side < 1:
@@ -245,6 +245,11 @@ def check_input(input: Tensor, weight: Tensor, groups: int, rank: int) -> None:
     if not (input.is_floating_point() or input.is_complex()):
         raise TypeError(f"input must be floating point, got {input.dtype}; "
                         "for a picture use input.float() / 255, or input.to(layer.weight.dtype)")
+
+
+def is_tracing() -> bool:
+    """Say whether ``torch.jit.trace`` is at work."""
+    return torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
 
 
 def as_shown(value: object) -> str:

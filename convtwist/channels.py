@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
-from convtwist._arguments import as_shown, check_whole
+from convtwist._arguments import as_shown, check_whole, is_tracing
 
 __all__ = [
     "clustering",
@@ -87,7 +87,7 @@ def reorder(maps: Tensor, kind: Order, groups: int) -> Tensor:
     if kind.shape != (channels,) or kind.dtype not in (torch.int32, torch.int64):
         raise ValueError(f"permute must hold {channels} channel numbers, got {kind.dtype} shaped {tuple(kind.shape)}")
     seen = type(kind) is Tensor and kind.device.type == "cpu"
-    if seen and not (torch.compiler.is_compiling() or torch.jit.is_tracing()):
+    if seen and not (torch.compiler.is_compiling() or is_tracing()):
         permutation(kind, channels, groups)
     return maps.index_select(1, kind)
 

@@ -56,7 +56,8 @@ def generator_matrix(generator: Generator, *, dtype: torch.dtype | None = None, 
     [[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]]
     """
     if isinstance(generator, str):
-        generator = GENERATORS[check_choice(generator, "generator", GENERATORS)]
+        check_choice(generator, "generator", GENERATORS)
+        generator = GENERATORS[generator]
     matrix = torch.as_tensor(generator, dtype=dtype or torch.get_default_dtype(), device=device)
     if matrix.shape != (2, 3):
         raise ValueError(f"generator must be one of {', '.join(map(repr, GENERATORS))} or two rows of three numbers, "

@@ -39,18 +39,21 @@ def convolution_matrix(kernel: Tensor, input_shape: Sequence[int], *, stride: On
     """
     cells = _cells(input_shape)
     numbered = torch.arange(1.0, cells + 1, dtype=torch.float64).view(*input_shape)  # 0 is left for the padding
-    outputs, inputs, weights = [], [], []
+    outputs: list[Tensor] = []
+    inputs: list[Tensor] = []
+    weights: list[Tensor] = []
+    rows = 0
     for tap, weight in enumerate(kernel.flatten()):
         # A kernel that is 1 at this tap and 0 elsewhere reads off the number of the cell that the tap lies on.
         alone = torch.zeros(kernel.shape, dtype=torch.float64)
         alone.view(-1)[tap] = 1
         read = corr2d(numbered, alone, stride=stride, padding=padding, dilation=dilation).flatten().long()
-        met = read.nonzero().flatten()
+        rows, met = len(read), read.nonzero().flatten()
         outputs.append(met)
         inputs.append(read[met] - 1)
         weights.append(weight.expand(len(met)))
     indices = torch.stack([torch.cat(outputs), torch.cat(inputs)]).to(kernel.device)
-    return torch.sparse_coo_tensor(indices, torch.cat(weights), (len(read), cells), check_invariants=True).coalesce()
+    return torch.sparse_coo_tensor(indices, torch.cat(weights), (rows, cells), check_invariants=True).coalesce()
 
 
 def matrix_of(

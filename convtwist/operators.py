@@ -30,6 +30,7 @@ from convtwist._arguments import (
     as_pair,
     check_choice,
     check_whole,
+    is_tracing,
 )
 from convtwist.kernels import compose, sobel_x, sobel_y
 
@@ -252,7 +253,7 @@ class Taps:
         self.stride, self.dilation = stride, dilation
         self.size = ((height + 2 * down - 2 * dilation[0] - 1) // stride[0] + 1,
                      (width + 2 * right - 2 * dilation[1] - 1) // stride[1] + 1)
-        if torch.jit.is_tracing():  # sizes are tensors there; a trace is for one size
+        if is_tracing():  # sizes are tensors there; a trace is for one size
             self.size = int(self.size[0]), int(self.size[1])
         if down or right:
             mode = "constant" if padding_mode == "zeros" else padding_mode

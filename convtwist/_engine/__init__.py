@@ -11,7 +11,7 @@ are made in C++ (``cpp``, ``fields.cpp``).  ``config`` says which of them serves
 import torch
 from torch import Tensor
 
-from convtwist._arguments import Coords
+from convtwist._arguments import Coords, is_tracing
 from convtwist._engine import custom_ops
 from convtwist._engine.autograd import apply_step
 from convtwist._engine.steps import IsoStep, TwistStep
@@ -49,5 +49,5 @@ def _suits(source: Tensor, *parameters: Tensor | None) -> bool:
         all(type(t) in (Tensor, torch.nn.Parameter) and t.dtype == torch.float32 and t.device.type == "cpu"
             for t in (source, *parameters) if t is not None)
         and _ONEDNN and torch.backends.mkldnn.enabled
-        and not torch.is_autocast_enabled("cpu") and source.numel() > 0 and not torch.jit.is_tracing()
+        and not torch.is_autocast_enabled("cpu") and source.numel() > 0 and not is_tracing()
     )

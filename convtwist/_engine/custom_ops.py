@@ -7,7 +7,9 @@ take the steps of training without a compiler (``steps``), with the fields made 
 maps are in ``channels_last``, in which oneDNN convolves fastest; what comes out is laid out as by ``nn.Conv2d``.
 """
 
+from collections.abc import Callable, Sequence
 from inspect import signature
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,7 +37,8 @@ def _plainly_compiled() -> bool:
     return not exporting and not torch._C._are_functorch_transforms_active()
 
 
-_plainly_compiled._dynamo_marked_constant = True  # torch.compiler.assume_constant_result, which would import Dynamo now
+# What torch.compiler.assume_constant_result does; that would import Dynamo now.
+_plainly_compiled._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def twist(source: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | None, padding: tuple[int, int],
@@ -67,11 +70,11 @@ def _last(maps: Tensor) -> Tensor:
     return maps.contiguous(memory_format=torch.channels_last)
 
 
-def _register(name, make_step, weights, options):
+def _register(name: str, make_step: Callable[..., TwistStep | IsoStep], weights: Sequence[str], options: str) -> None:
     """Register ``convtwist::name`` and its gradient: code, shapes and derivatives."""
     inputs = ", ".join(f"Tensor {tensor}" for tensor in ("source", *weights))
     count = 1 + len(weights)
-    define = {"mutates_args": ()}
+    define: dict[str, Any] = {"mutates_args": ()}
     if "tags" in signature(torch.library.custom_op).parameters:  # from torch 2.8; before, strides stay as they are
         define["tags"] = (torch.Tag.flexible_layout,)
 

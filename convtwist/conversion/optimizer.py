@@ -57,7 +57,7 @@ def param_groups(
     for name, value in numbers.items():
         if (value is None and name == "lr") or (isinstance(value, torch.Tensor) and value.numel() == 1 and value >= 0):
             continue
-        if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value < math.inf:
+        if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) < math.inf:
             raise ValueError(f"{name} must not be negative, and a number, got {value!r}")
     if lr is None and twist_lr_scale != 1:
         raise ValueError(f"twist_lr_scale={twist_lr_scale} scales the learning rate; give lr as well")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal, TypedDict, TypeVar, overload
 
 import torch
 from torch import nn
+from torch.nn.modules.module import _WrappedHook
 
 from convtwist._arguments import Coords, as_flag
 from convtwist.conv_twist import ConvTwist2d
@@ -239,7 +240,7 @@ def _passed(names: Sequence[str], layer: nn.Conv2d, include: Sequence[str] | Non
 
 def _twisted(conv: nn.Conv2d, options: LayerOptions, twists: dict[tuple[int, int], ConvTwist2d]) -> ConvTwist2d:
     # A zero twist draws no random numbers: the state of the generator stays as it is.
-    zero = options["twist_init"] == "zeros"
+    zero = options.get("twist_init") == "zeros"
     layer = successor(ConvTwist2d, conv, "meta" if zero else conv.weight.device, **options)
     if zero:
         for name in ("twist", "center"):
@@ -265,7 +266,8 @@ def _untwisted(layer: ConvTwist2d) -> nn.Conv2d:
 
 def _inherit(new: Swappable, old: Swappable) -> None:
     """Hand on the very parameters, the hooks with their handles, the mode and the user's own attributes."""
-    new.weight, new.bias = old.weight, old.bias
+    for name in ("weight", "bias"):
+        new.register_parameter(name, old._parameters[name])
     new.train(old.training)
     for name in own_attributes(old, blank(type(old))):
         setattr(new, name, vars(old)[name])
@@ -274,8 +276,8 @@ def _inherit(new: Swappable, old: Swappable) -> None:
         vars(new)[name] = vars(old)[name]
     for key, hook in new._load_state_dict_pre_hooks.items():
         # torch ties such a hook to its module by a weak reference, which would now lead to the old layer.
-        if getattr(hook, "with_module", False):
-            new._load_state_dict_pre_hooks[key] = type(hook)(hook.hook, new)
+        if isinstance(hook, _WrappedHook) and hook.with_module:
+            new._load_state_dict_pre_hooks[key] = _WrappedHook(hook.hook, new)
 
 
 def _replace(model: nn.Module, swaps: Mapping[int, nn.Module]) -> nn.Module:

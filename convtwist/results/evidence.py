@@ -19,7 +19,8 @@ EXPERIMENTS = {"small": ("main", "rest", "others"), "equal time": ("equal",), "d
 _TUNING = ("tune", "tune_others")
 
 
-def accuracies(rows: list[dict[str, Any]], variant: str, train: str, test: str, experiment: str = "small") -> dict[int, float]:
+def accuracies(rows: list[dict[str, Any]], variant: str, train: str, test: str,
+               experiment: str = "small") -> dict[int, float]:
     """Return the test accuracy of every seed, in percent; empty if there was no such run.
 
     At equal time Conv2d is its own measure: its runs are those of ``"small"``.
@@ -51,8 +52,8 @@ def summary(rows: list[dict[str, Any]], experiment: str = "small") -> list[dict[
     return table
 
 
-def difference(rows: list[dict[str, Any]], variant: str, baseline: str, train: str, test: str, experiment: str = "small",
-               level: float = 0.95) -> Interval:
+def difference(rows: list[dict[str, Any]], variant: str, baseline: str, train: str, test: str,
+               experiment: str = "small", level: float = 0.95) -> Interval:
     """Return by how many points a variant is above a baseline, paired over the seeds that both were run with.
 
     Raises:
