@@ -24,6 +24,7 @@ MODULES = ("functional", "operators", "kernels", "flow", "channels", "arithmetic
 if TYPE_CHECKING:  # for editors and type checkers, which cannot know what __getattr__ finds
     from convtwist import arithmetic as arithmetic
     from convtwist import channels as channels
+    from convtwist import exercises as exercises
     from convtwist import flow as flow
     from convtwist import functional as functional
     from convtwist import images as images

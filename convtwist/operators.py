@@ -247,8 +247,13 @@ def each_field(taps: "Taps", x: Tensor, y: Tensor, operators: Bank) -> Iterator[
 class Taps:
     """The nine taps of a 3x3 kernel as slices of the padded input; sums along one axis first, then the other."""
 
+    stride: tuple[int, int]
+    dilation: tuple[int, int]
+    size: tuple[int, int]
+    padded: Tensor
+
     def __init__(self, input: Tensor, stride: tuple[int, int], padding: tuple[int, int], dilation: tuple[int, int],
-                 padding_mode: PaddingMode):
+                 padding_mode: PaddingMode) -> None:
         (down, right), (height, width) = padding, input.shape[-2:]
         self.stride, self.dilation = stride, dilation
         self.size = ((height + 2 * down - 2 * dilation[0] - 1) // stride[0] + 1,

@@ -39,9 +39,9 @@ def pyright():
 def mypy(tmp_path_factory):
     """Return the same of mypy, in strict mode for the files of a user."""
     cache = tmp_path_factory.mktemp("mypy")
-    text = run("mypy", "--strict", "--no-error-summary", "--hide-error-context", "--no-pretty", "--cache-dir", str(cache),
-               "--python-executable", sys.executable, "--follow-imports", "silent", "tests/typing/typical.py",
-               "tests/typing/wrong.py")
+    text = run("mypy", "--strict", "--no-error-summary", "--hide-error-context", "--no-pretty", "--cache-dir",
+               str(cache), "--python-executable", sys.executable, "--follow-imports", "silent",
+               "tests/typing/typical.py", "tests/typing/wrong.py")
     found = {}
     for file, line, rule in re.findall(r"^(\S+?):(\d+): error: .*\[([\w-]+)\]$", text, re.MULTILINE):
         found.setdefault(file, {}).setdefault(int(line), set()).add(rule)

@@ -68,7 +68,7 @@ class TwistStep:
         return output
 
     def gradient(self, slope: Tensor, source: Tensor, weight: Tensor, twist: Tensor, *, wanted: Sequence[bool],
-                 blocks: ModuleType = eager) -> list[Tensor | None]:
+                 blocks: ModuleType = eager) -> list[Tensor]:
         """Return the wanted gradients."""
         d_source, d_weight, d_bias = torch.ops.aten.convolution_backward(
             slope, source, weight, [len(weight)], self.stride, self.padding, self.dilation, False, [0, 0], self.groups,
@@ -112,7 +112,7 @@ class IsoStep:
         return output
 
     def gradient(self, slope: Tensor, source: Tensor, weight: Tensor, *, wanted: Sequence[bool],
-                 blocks: ModuleType = eager) -> list[Tensor | None]:
+                 blocks: ModuleType = eager) -> list[Tensor]:
         """Return the wanted gradients."""
         d_bias = slope.sum((0, 2, 3)) if wanted[2] else None
         if self.reduce > 1:  # the transpose of averaging
@@ -147,5 +147,5 @@ def _empty(source: Tensor, channels: int, height: int, width: int) -> Tensor:
     return torch.empty((len(source), channels, height, width), dtype=source.dtype, memory_format=layout)
 
 
-def _only(wanted: Sequence[bool], *gradients: Tensor | None) -> list[Tensor | None]:
-    return [gradient for gradient, want in zip(gradients, wanted, strict=True) if want]
+def _only(wanted: Sequence[bool], *gradients: Tensor | None) -> list[Tensor]:
+    return [gradient for gradient, want in zip(gradients, wanted, strict=True) if want and gradient is not None]

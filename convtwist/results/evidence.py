@@ -13,8 +13,9 @@ from convtwist.results.intervals import Interval, mean_interval
 
 __all__ = ["EXPERIMENTS", "accuracies", "costs", "difference", "gain_lost", "rates", "summary", "twist_sizes"]
 
-EXPERIMENTS = {"small": ("main", "rest", "others"), "equal time": ("equal",), "displaced": ("displaced",),
-               "full": ("full",)}
+EXPERIMENTS: dict[str, tuple[str, ...]] = {
+    "small": ("main", "rest", "others"), "equal time": ("equal",), "displaced": ("displaced",), "full": ("full",),
+}
 """What the chapter calls an experiment, and the plan's stages that belong to it."""
 _TUNING = ("tune", "tune_others")
 

@@ -23,7 +23,7 @@ ConvTwist2d(3, 8, twist_init="ones")  # E: reportArgumentType arg-type
 ConvTwist2d(3, 8, coords="pixels")  # E: reportArgumentType arg-type
 ConvTwist2d(4, 4, groups=2, permute="shuffled")  # E: reportArgumentType arg-type
 ConvTwist2d(3, 8, dtype="float32")  # E: reportArgumentType arg-type
-ConvTwist2d(3, 8, 3, 1, 0, 1, 1, True, "zeros", None, None, "affine")  # E: reportCallIssue misc
+ConvTwist2d(3, 8, 3, 1, 0, 1, 1, True, "zeros", None, None, "affine")  # E: reportCallIssue call-arg
 ConvTwist2d(3, 8, order=1)  # E: reportCallIssue call-arg
 IsoTwist2d(3)  # E: reportCallIssue call-arg
 IsoTwist2d(3, 8, reduce=(2, 2))  # E: reportArgumentType arg-type
@@ -35,10 +35,10 @@ layer.bias.zero_()  # E: reportOptionalMemberAccess union-attr
 layer.center.zero_()  # E: reportOptionalMemberAccess union-attr
 layer.operators = "none"  # E: reportAttributeAccessIssue assignment
 
-convert("resnet18")  # E: reportCallIssue,reportArgumentType type-var
+convert("resnet18")  # E: reportCallIssue,reportArgumentType call-overload
 convert(nn.ReLU(), include=3)  # E: reportCallIssue,reportArgumentType call-overload
 convert(nn.ReLU(), steps=2)  # E: reportCallIssue call-overload
-convert(nn.ReLU(), filter_fn=lambda conv: True)  # E: reportCallIssue,reportArgumentType call-overload
+convert(nn.ReLU(), filter_fn=lambda conv: True)  # E: reportCallIssue,reportArgumentType misc,arg-type
 twisted: ConvTwist2d = convert(nn.Conv2d(3, 8, 1))  # E: reportAssignmentType assignment
 twisted = revert(layer)  # E: reportAssignmentType assignment
 param_groups(layer, lr="fast")  # E: reportArgumentType arg-type
@@ -53,9 +53,9 @@ pair: Tensor = convtwist.operators.coordinate_grid(4, 4)  # E: reportAssignmentT
 convtwist.kernels.laplacian("round")  # E: reportArgumentType arg-type
 convtwist.operators.fields(u, "third_order")  # E: reportArgumentType arg-type
 convtwist.channels.permutation("ring", 8, 2)  # E: reportArgumentType arg-type
-convtwist.blocks  # E: reportAttributeAccessIssue attr-defined
+print(convtwist.blocks)  # E: reportAttributeAccessIssue attr-defined
 convtwist.show_config("json")  # E: reportCallIssue,reportArgumentType call-overload
-engine: str = convtwist.show_config()  # E: reportAssignmentType,reportCallIssue assignment
+engine: str = convtwist.show_config()  # E: reportAssignmentType assignment
 
 images.load(3)  # E: reportArgumentType arg-type
 images.load(open("photo.jpg"))  # E: reportArgumentType arg-type
