@@ -100,8 +100,8 @@ def decode(source: File, max_pixels: int) -> tuple[np.ndarray, str, int]:
 def _bytes(source: File, most: int) -> tuple[bytes, str]:
     if isinstance(source, (bytes, bytearray, memoryview)):
         return bytes(source), "the data"
-    if hasattr(source, "read"):
-        data, name = source.read(most + 1), str(getattr(source, "name", "the file"))
+    if callable(read := getattr(source, "read", None)):
+        data, name = read(most + 1), str(getattr(source, "name", "the file"))
         if not isinstance(data, bytes):
             raise TypeError(f"source must be a file opened in binary mode, open(path, 'rb'); this one reads "
                             f"{type(data).__name__}")
