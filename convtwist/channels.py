@@ -83,7 +83,8 @@ def reorder(maps: Tensor, kind: Order, groups: int) -> Tensor:
             return maps.unflatten(1, (groups, -1)).transpose(1, 2).flatten(1, 2)
         return maps.unflatten(1, (_rings(groups, "permute='4-cycle'"), _BLOCK, -1)).roll(1, 2).flatten(1, 3)
     if not isinstance(kind, Tensor):
-        return maps.index_select(1, permutation(kind, channels, groups).to(maps.device))
+        # In a trace a size is a tensor.
+        return maps.index_select(1, permutation(kind, int(channels), groups).to(maps.device))
     if kind.shape != (channels,) or kind.dtype not in (torch.int32, torch.int64):
         raise ValueError(f"permute must hold {channels} channel numbers, got {kind.dtype} shaped {tuple(kind.shape)}")
     seen = type(kind) is Tensor and kind.device.type == "cpu"
