@@ -4,14 +4,18 @@ Book: chapter 9.  Source: the announcement notebook of ConvTwist (version 1) and
 """
 
 import math
-from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.types import Device
 
 from convtwist import channels
 from convtwist._arguments import (
     PADDING_MODES,
+    Coords,
+    OneOrTwo,
+    PaddingMode,
     as_factory,
     as_flag,
     as_padding,
@@ -21,7 +25,7 @@ from convtwist._arguments import (
     check_steps,
 )
 from convtwist.functional import conv_twist2d
-from convtwist.operators import OPERATORS
+from convtwist.operators import OPERATORS, Operators
 
 __all__ = ["ConvTwist2d"]
 
@@ -68,11 +72,30 @@ class ConvTwist2d(nn.Module):
     torch.Size([20, 33, 25, 50])
     """
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size=3, stride=1, padding=0, dilation=1,
-                 groups: int = 1, bias: bool = True, padding_mode: str = "zeros", device=None, dtype=None, *,
-                 operators: str = "similarity", twist_init: str = "normal", centers: bool = False,
-                 coords: str = "centered", steps: int = 1,
-                 permute: str | Sequence[int] | Tensor | None = None):
+    in_channels: int
+    out_channels: int
+    kernel_size: tuple[int, int]
+    stride: tuple[int, int]
+    padding: str | tuple[int, int]
+    dilation: tuple[int, int]
+    groups: int
+    padding_mode: PaddingMode
+    operators: Operators
+    twist_init: Literal["normal", "zeros"]
+    coords: Coords
+    steps: int
+    permute: channels.Kind | tuple[int, ...] | None
+    weight: nn.Parameter
+    twist: nn.Parameter
+    bias: nn.Parameter | None
+    center: nn.Parameter | None
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: OneOrTwo = 3, stride: OneOrTwo = 1,
+                 padding: str | OneOrTwo = 0, dilation: OneOrTwo = 1, groups: int = 1, bias: bool = True,
+                 padding_mode: PaddingMode = "zeros", device: Device = None, dtype: torch.dtype | None = None, *,
+                 operators: Operators = "similarity", twist_init: Literal["normal", "zeros"] = "normal",
+                 centers: bool = False, coords: Coords = "centered", steps: int = 1,
+                 permute: channels.Order | None = None) -> None:
         super().__init__()
         check_channels(in_channels, out_channels, groups)
         if as_pair(kernel_size, "kernel_size") != (3, 3):
@@ -106,6 +129,10 @@ class ConvTwist2d(nn.Module):
                             ("center", (2, out_channels) if as_flag(centers, "centers") else None)):
             self.register_parameter(name, None if shape is None else nn.Parameter(torch.empty(shape, **options)))
         self.reset_parameters()
+
+    if TYPE_CHECKING:  # nn.Module declares that a call returns anything
+
+        def __call__(self, input: Tensor) -> Tensor: ...
 
     def reset_parameters(self) -> None:
         """Draw new parameters; ``weight`` and ``bias`` come first, as ``nn.Conv2d`` would draw them."""

@@ -5,6 +5,7 @@ Book: chapter 12.  Source: new here.
 
 import math
 from numbers import Real
+from typing import Any
 
 import torch
 from torch import nn
@@ -21,11 +22,11 @@ _NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, *([nn.RMSN
 def param_groups(
     model: nn.Module,
     *,
-    lr: float | None = None,
+    lr: float | torch.Tensor | None = None,
     weight_decay: float = 0.01,
     twist_lr_scale: float = 1.0,
     twist_weight_decay: float = 0.0,
-) -> list[dict]:
+) -> list[dict[str, Any]]:
     """Split a model's trainable parameters into groups for an optimizer, each in exactly one.
 
     ``"decay"`` holds the weights; ``"no_decay"`` biases, the parameters of normalisation layers and everything
@@ -56,12 +57,12 @@ def param_groups(
     for name, value in numbers.items():
         if (value is None and name == "lr") or (isinstance(value, torch.Tensor) and value.numel() == 1 and value >= 0):
             continue
-        if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value < math.inf:
+        if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) < math.inf:
             raise ValueError(f"{name} must not be negative, and a number, got {value!r}")
     if lr is None and twist_lr_scale != 1:
         raise ValueError(f"twist_lr_scale={twist_lr_scale} scales the learning rate; give lr as well")
-    groups = {"decay": [], "no_decay": [], "twist": []}
-    seen = set()
+    groups: dict[str, list[nn.Parameter]] = {"decay": [], "no_decay": [], "twist": []}
+    seen: set[int] = set()
     for prefix, module in model.named_modules():
         for name, parameter in module.named_parameters(recurse=False):
             if id(parameter) in seen or not parameter.requires_grad:
