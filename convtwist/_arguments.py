@@ -13,7 +13,7 @@ from torch.types import Device
 
 __all__ = ["PADDING_MODES", "Coords", "Factory", "OneOrTwo", "PaddingMode", "as_factory", "as_flag", "as_padding",
            "as_pair", "as_shown", "check_agreement", "check_channels", "check_choice", "check_fit", "check_input",
-           "check_steps", "check_tensors", "check_vector", "check_whole", "is_tracing"]
+           "check_steps", "check_tensors", "check_vector", "check_whole", "is_exporting", "is_tracing"]
 
 OneOrTwo: TypeAlias = int | tuple[int, int]
 """One number for rows and columns, or one for each, as in ``nn.Conv2d``."""
@@ -250,6 +250,21 @@ def check_input(input: Tensor, weight: Tensor, groups: int, rank: int) -> None:
 def is_tracing() -> bool:
     """Say whether ``torch.jit.trace`` is at work."""
     return torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
+
+
+def is_exporting() -> bool:
+    """Say whether ``torch.export`` is at work, whose programs are for all sizes that were left open."""
+    return torch.compiler.is_compiling() and (not torch.compiler.is_dynamo_compiling() or _dynamo_exports())
+
+
+def _dynamo_exports() -> bool:
+    # Before torch 2.12 ``is_exporting`` is True in all code that Dynamo traces.
+    from torch._dynamo.symbolic_convert import InstructionTranslator
+
+    return getattr(torch.compiler, "is_exporting", bool)() or InstructionTranslator.current_tx().output.export
+
+
+_dynamo_exports._dynamo_marked_constant = True  # torch.compiler.assume_constant_result, which would import Dynamo now
 
 
 def as_shown(value: object) -> str:

@@ -34,7 +34,7 @@ from convtwist._arguments import (
     check_whole,
 )
 from convtwist.channels import Order, reorder
-from convtwist.operators import OPERATORS, isotropic_fields, mixed, plain, twist_kernels
+from convtwist.operators import OPERATORS, plain, plain_isotropic, twist_kernels
 
 __all__ = ["conv_twist2d", "iso_twist2d"]
 
@@ -147,10 +147,7 @@ def iso_twist2d(input: Tensor, weight: Tensor, bias: Tensor | None = None, *, gr
     if input.dim() == 3:
         return iso_twist2d(input[None], weight, bias, groups=groups, reduce=reduce, coords=coords)[0]
     output = _engine.iso_twist(input, weight, bias, reduce, groups, coords)
-    if output is None:
-        fields = isotropic_fields(input, reduce=reduce, coords=coords)
-        output = mixed(fields, weight.movedim(2, 0), bias, groups)
-    return output
+    return plain_isotropic(input, weight, bias, reduce, groups, coords) if output is None else output
 
 
 def _layer(source: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | None, stride: tuple[int, int],

@@ -30,6 +30,7 @@ from convtwist._arguments import (
     as_pair,
     check_choice,
     check_whole,
+    is_exporting,
     is_tracing,
 )
 from convtwist.kernels import compose, sobel_x, sobel_y
@@ -108,8 +109,8 @@ def gradient(input: Tensor, *, padding_mode: PaddingMode = "zeros") -> tuple[Ten
         raise ValueError(f"input must end in (height, width), got shape {tuple(input.shape)}")
     check_choice(padding_mode, "padding_mode", PADDING_MODES)
     maps = input.reshape(1, prod(input.shape[:-2]), *input.shape[-2:])
-    taps = Taps(maps, (1, 1), (1, 1), (1, 1), padding_mode)
-    return taps.dx().view(input.shape), taps.dy().view(input.shape)
+    taps = Taps(maps.to(torch.promote_types(input.dtype, torch.float32)), (1, 1), (1, 1), (1, 1), padding_mode)
+    return taps.dx().to(input.dtype).view(input.shape), taps.dy().to(input.dtype).view(input.shape)
 
 
 def fields(input: Tensor, operators: Bank = "similarity", *, stride: OneOrTwo = 1, padding: str | OneOrTwo = 1,
@@ -138,17 +139,24 @@ def fields(input: Tensor, operators: Bank = "similarity", *, stride: OneOrTwo = 
     if input.dim() != 4:
         raise ValueError(f"input must be (batch, channels, height, width), got shape {tuple(input.shape)}")
     stride, dilation = as_pair(stride, "stride"), as_pair(dilation, "dilation")
-    padding = as_padding(padding, stride, dilation)
-    taps = Taps(input, stride, padding, dilation, padding_mode)
+    return _bank(input, operators, stride, as_padding(padding, stride, dilation), dilation, padding_mode, coords)
+
+
+def _bank(input: Tensor, operators: Bank, stride: tuple[int, int], padding: tuple[int, int],
+          dilation: tuple[int, int], padding_mode: PaddingMode, coords: Coords, shrink: int = 1) -> Tensor:
+    """Return :func:`fields` divided by ``shrink``; they are summed up in ``float32`` at least."""
+    working = torch.promote_types(input.dtype, torch.float32)
+    taps = Taps(input.to(working), stride, padding, dilation, padding_mode)
     height, width = taps.size
     if height < 1 or width < 1:
         raise ValueError(f"a 3x3 kernel with dilation={dilation} does not fit into input {tuple(input.shape)} with "
                          f"padding={padding}; pad more")
-    working = torch.promote_types(input.dtype, torch.float32)
-    if working.is_complex:
-        working = working.to_real()
-    x, y = coordinate_grid(height, width, coords=coords, dtype=working, device=input.device)
-    return torch.stack([field.to(input.dtype) for field in each_field(taps, x, y, operators)], 1)
+    x, y = coordinate_grid(height, width, coords=coords, device=input.device,
+                           dtype=working.to_real() if working.is_complex else working)
+    found = each_field(taps, x, y, operators)
+    if shrink != 1:
+        found = (field / shrink for field in found)
+    return torch.stack([field.to(input.dtype) for field in found], 1)
 
 
 def isotropic_fields(input: Tensor, *, reduce: int = 1, coords: Coords = "centered") -> Tensor:
@@ -163,23 +171,56 @@ def isotropic_fields(input: Tensor, *, reduce: int = 1, coords: Coords = "center
     doesn't divide a side, neighbouring squares overlap, alike from both ends, for the same reason.
     """
     check_whole(reduce, "reduce")
-    bank = fields(input, "iso", coords=coords)
+    return _averaged(fields(input, "iso", coords=coords), reduce)
+
+
+def _averaged(bank: Tensor, reduce: int) -> Tensor:
     if reduce == 1:
         return bank
     flat, (height, width) = bank.flatten(1, 2), bank.shape[-2:]
-    if height % reduce == 0 and width % reduce == 0:
+    if is_exporting():  # a program for every size cannot hold the question below
+        flat = _windows_averaged(_windows_averaged(flat, 2, reduce), 3, reduce)
+    elif height % reduce == 0 and width % reduce == 0:
         flat = F.avg_pool2d(flat, reduce)
     else:
         flat = F.adaptive_avg_pool2d(flat, (max(height // reduce, 1), max(width // reduce, 1)))
     return flat.unflatten(1, bank.shape[1:3])
 
 
+def _windows_averaged(maps: Tensor, axis: int, reduce: int) -> Tensor:
+    """Average one axis over the windows of ``adaptive_avg_pool2d``, as differences of running sums."""
+    side = maps.shape[axis]
+    count = torch.sym_max(side // reduce, 1)
+    window = torch.arange(count, device=maps.device)
+    start, end = window * side // count, ((window + 1) * side + count - 1) // count
+    sums = F.pad(maps.double().cumsum(axis), (0, 0, 1, 0) if axis == 2 else (1, 0))
+    totals = sums.index_select(axis, end) - sums.index_select(axis, start)
+    return (totals / (end - start).view((-1, 1) if axis == 2 else (-1,))).to(maps.dtype)
+
+
 def plain(source: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | None, stride: tuple[int, int],
           padding: tuple[int, int], dilation: tuple[int, int], groups: int, coords: Coords) -> Tensor:
     """Convolve and add the twist, in PyTorch's own operations; the padding is of zeros."""
-    bank = fields(source, BY_FIELDS[len(twist)], stride=stride, padding=padding, dilation=dilation, coords=coords)
+    shrink = _shrink(source)
+    bank = _bank(source, BY_FIELDS[len(twist)], stride, padding, dilation, "zeros", coords, shrink)
     output = F.conv2d(source, weight, bias, stride, padding, dilation, groups)
-    return output + mixed(bank, twist, None, groups)
+    return output + mixed(bank, twist if shrink == 1 else twist * shrink, None, groups)
+
+
+def plain_isotropic(source: Tensor, weight: Tensor, bias: Tensor | None, reduce: int, groups: int,
+                    coords: Coords) -> Tensor:
+    """Mix the isotropic fields, in PyTorch's own operations."""
+    shrink = _shrink(source)
+    bank = _averaged(_bank(source, "iso", (1, 1), (1, 1), (1, 1), "zeros", coords, shrink), reduce)
+    return mixed(bank, (weight if shrink == 1 else weight * shrink).movedim(2, 0), bias, groups)
+
+
+def _shrink(source: Tensor) -> int:
+    """Return by what fields are divided, and their weights multiplied, so that ``float16`` holds what ``source`` holds.
+
+    A field is at most eight times as large as the input, by its taps.
+    """
+    return 8 if source.dtype == torch.float16 or torch.is_autocast_enabled(source.device.type) else 1
 
 
 def mixed(bank: Tensor, weights: Tensor, bias: Tensor | None, groups: int) -> Tensor:

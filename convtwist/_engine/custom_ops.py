@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from convtwist._arguments import Coords
+from convtwist._arguments import Coords, is_exporting
 from convtwist._engine import cpp
 from convtwist._engine.steps import IsoStep, TwistStep
 
@@ -26,19 +26,14 @@ def allowed() -> bool:
 
     An exported program is to consist of PyTorch's own operators, and transforms see through no others.
     """
-    return torch.compiler.is_dynamo_compiling() and _plainly_compiled()
+    return torch.compiler.is_dynamo_compiling() and not is_exporting() and not _transformed()
 
 
-def _plainly_compiled() -> bool:
-    """Ask what Dynamo is doing.  Before torch 2.12 ``is_exporting`` is True in all code that it traces."""
-    from torch._dynamo.symbolic_convert import InstructionTranslator
-
-    exporting = getattr(torch.compiler, "is_exporting", bool)() or InstructionTranslator.current_tx().output.export
-    return not exporting and not torch._C._are_functorch_transforms_active()
+def _transformed() -> bool:
+    return torch._C._are_functorch_transforms_active()
 
 
-# What torch.compiler.assume_constant_result does; that would import Dynamo now.
-_plainly_compiled._dynamo_marked_constant = True  # type: ignore[attr-defined]
+_transformed._dynamo_marked_constant = True  # Dynamo keeps a guard of its own on the transforms around it
 
 
 def twist(source: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | None, padding: tuple[int, int],

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from convtwist._arguments import Coords
 from convtwist._engine import blocks as eager
-from convtwist.operators import BY_FIELDS, isotropic_fields, mixed, plain
+from convtwist.operators import BY_FIELDS, plain, plain_isotropic
 
 __all__ = ["IsoStep", "TwistStep"]
 
@@ -95,7 +95,7 @@ class IsoStep:
 
     def plain(self, source: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Compute the layer in PyTorch's own operations."""
-        return mixed(isotropic_fields(source, reduce=self.reduce, coords=self.coords), weight.movedim(2, 0), bias, 1)
+        return plain_isotropic(source, weight, bias, self.reduce, 1, self.coords)
 
     def size(self, height: int, width: int) -> tuple[int, int]:
         """Return the output's height and width."""
