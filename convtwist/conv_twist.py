@@ -4,6 +4,7 @@ Book: chapter 9.  Source: the announcement notebook of ConvTwist (version 1) and
 """
 
 import math
+import weakref
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -31,6 +32,9 @@ __all__ = ["ConvTwist2d"]
 
 # A symbolic trace keeps the call as one node instead of looking for shapes inside.
 torch.fx.wrap("conv_twist2d")
+
+# Layers whose weight was replaced after they were built; the next to be replaced should be the twist.
+_weight_replaced: weakref.WeakSet["ConvTwist2d"] = weakref.WeakSet()
 
 
 class ConvTwist2d(nn.Module):
@@ -152,6 +156,25 @@ class ConvTwist2d(nn.Module):
                 nn.init.normal_(self.twist[k], std=deviation / shrink / (4 if third_order else 1))
         if self.center is not None:
             nn.init.uniform_(self.center, -1.5, 1.5)
+
+    def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
+        """Register a parameter, but refuse a batch normalisation that other programs fold in without the twist.
+
+        Raises:
+            RuntimeError: ``bias`` is added, or replaced after ``weight`` alone was, where the twist is not zero.
+        """
+        if param is not None and self._parameters.get("twist") is not None:
+            if name == "weight":
+                _weight_replaced.add(self)
+            elif name == "twist":
+                _weight_replaced.discard(self)
+            elif name == "bias" and "bias" in self._parameters:
+                foreign = self._parameters["bias"] is None or self in _weight_replaced
+                if foreign and (self.twist.is_meta or bool(self.twist.detach().ne(0).any())):
+                    raise RuntimeError(
+                        "weight and bias of a ConvTwist2d were replaced, but not its twist: this is how other programs "
+                        "fold a batch normalisation, and the outputs would be wrong; use convtwist.fold_batch_norm(model)")
+        super().register_parameter(name, param)
 
     def forward(self, input: Tensor) -> Tensor:
         """Apply the layer; see :func:`convtwist.functional.conv_twist2d`."""

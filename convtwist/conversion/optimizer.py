@@ -4,6 +4,7 @@ Book: chapter 12.  Source: new here.
 """
 
 import math
+import re
 from numbers import Real
 from typing import Any
 
@@ -61,6 +62,7 @@ def param_groups(
             raise ValueError(f"{name} must not be negative, and a number, got {value!r}")
     if lr is None and twist_lr_scale != 1:
         raise ValueError(f"twist_lr_scale={twist_lr_scale} scales the learning rate; give lr as well")
+    twists = _twists(model)
     groups: dict[str, list[nn.Parameter]] = {"decay": [], "no_decay": [], "twist": []}
     seen: set[int] = set()
     for prefix, module in model.named_modules():
@@ -70,7 +72,7 @@ def param_groups(
             if is_lazy(parameter):
                 raise ValueError(f"{prefix}.{name} has no shape yet; run one batch through the model first")
             seen.add(id(parameter))
-            if isinstance(module, ConvTwist2d) and name in ("twist", "center"):
+            if id(parameter) in twists:
                 groups["twist"].append(parameter)
             elif parameter.ndim <= 1 or isinstance(module, _NORMS):
                 groups["no_decay"].append(parameter)
@@ -82,3 +84,15 @@ def param_groups(
         {"name": name, "params": params, "weight_decay": decays[name], **({"lr": paces[name]} if paces else {})}
         for name, params in groups.items() if params
     ]
+
+
+def _twists(model: nn.Module) -> set[int]:
+    """Return which parameters make up twists and centres, as they are or parametrised, normalised or pruned."""
+    found = set()
+    for layer in model.modules():
+        if isinstance(layer, ConvTwist2d):
+            for name, parameter in layer.named_parameters():
+                part = name.split(".")[1] if name.startswith("parametrizations.") else name
+                if re.fullmatch(r"(twist|center)(_orig|_g|_v)?", part):
+                    found.add(id(parameter))
+    return found

@@ -116,7 +116,7 @@ def convert(
         raise TypeError(f"filter_fn must be called as filter_fn(name, layer), got {type(filter_fn).__name__}")
     included, excluded = _patterns(model, include, "include"), _patterns(model, exclude, "exclude")
     if not inplace:
-        model = copy.deepcopy(model)
+        model = _copied(model)
     swaps: dict[int, nn.Module] = {}
     twists: dict[tuple[int, int], ConvTwist2d] = {}
     for names, layer in layers(model):
@@ -175,11 +175,22 @@ def revert(model: nn.Module, *, drop_twist: bool = False, inplace: bool = False)
         raise ValueError(f"the twist is not zero in {', '.join(map(shown, alive))}; "
                          "pass drop_twist=True to throw it away")
     if not inplace:
-        model = copy.deepcopy(model)
+        model = _copied(model)
     plain: dict[int, nn.Module] = {
         id(layer): _untwisted(layer) for _, layer in layers(model) if isinstance(layer, ConvTwist2d)
     }
     return _replace(model, plain)
+
+
+def _copied(model: _Model) -> _Model:
+    """Return a deep copy, or say which tensors stand in the way."""
+    computed = [f"{name}.{key}".lstrip(".") for name, module in model.named_modules() for key, value in
+                vars(module).items() if isinstance(value, torch.Tensor) and value.grad_fn is not None]
+    if computed:
+        raise ValueError(f"model cannot be copied, since {', '.join(computed)} is computed from other parameters (by "
+                         "pruning, or by torch.nn.utils.weight_norm or spectral_norm of old); pass inplace=True, or "
+                         "use torch.nn.utils.parametrizations")
+    return copy.deepcopy(model)
 
 
 def _check_model(model: nn.Module) -> None:
