@@ -173,7 +173,8 @@ class ConvTwist2d(nn.Module):
                 if foreign and (self.twist.is_meta or bool(self.twist.detach().ne(0).any())):
                     raise RuntimeError(
                         "weight and bias of a ConvTwist2d were replaced, but not its twist: this is how other programs "
-                        "fold a batch normalisation, and the outputs would be wrong; use convtwist.fold_batch_norm(model)")
+                        "fold a batch normalisation, and the outputs would be wrong; use "
+                        "convtwist.fold_batch_norm(model)")
         super().register_parameter(name, param)
 
     def forward(self, input: Tensor) -> Tensor:

@@ -277,8 +277,7 @@ def _untwisted(layer: ConvTwist2d) -> nn.Conv2d:
 
 def _inherit(new: Swappable, old: Swappable) -> None:
     """Hand on the very parameters, the hooks with their handles, the mode and the user's own attributes."""
-    for name in ("weight", "bias"):
-        new.register_parameter(name, old._parameters[name])
+    new._parameters.update(weight=old._parameters["weight"], bias=old._parameters["bias"])
     new.train(old.training)
     for name in own_attributes(old, blank(type(old))):
         setattr(new, name, vars(old)[name])
