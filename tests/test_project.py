@@ -41,7 +41,10 @@ def test_readme_commands_are_the_ones_that_run():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert "pip install -r requirements.txt && jupyter-book build ." in readme
     assert "\npytest --nbval\n" in readme
-    assert re.search(r"pytest --nbval$", (ROOT / ".ci" / "run").read_text(encoding="utf-8"), re.MULTILINE)
+    run = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    tiers = re.findall(r'^  "(\w+): ', metadata().partition("markers = [")[2], re.MULTILINE)
+    assert re.search(r"^pytest --nbval\b", run, re.MULTILINE) and len(tiers) == 4
+    assert all(re.search(rf"^pytest -m .*\b{tier}\b", run, re.MULTILINE) for tier in tiers)
 
 
 def test_import_needs_torch_and_numpy_only():

@@ -30,6 +30,8 @@ def conv_twist(source: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | Non
         if not custom_ops.allowed():
             return None
         return custom_ops.twist(source, weight, twist, bias, padding, dilation, coords, groups, stride)
+    if _watched():
+        return None
     return apply_step(TwistStep(padding, dilation, coords, groups, stride), source, weight, twist, bias)
 
 
@@ -40,6 +42,8 @@ def iso_twist(source: Tensor, weight: Tensor, bias: Tensor | None, reduce: int, 
         return None
     if torch.compiler.is_compiling():
         return custom_ops.iso(source, weight, bias, reduce, coords) if custom_ops.allowed() else None
+    if _watched():
+        return None
     return apply_step(IsoStep(reduce, coords), source, weight, bias)
 
 
@@ -51,3 +55,8 @@ def _suits(source: Tensor, *parameters: Tensor | None) -> bool:
         and _ONEDNN and torch.backends.mkldnn.enabled
         and not torch.is_autocast_enabled("cpu") and source.numel() > 0 and not is_tracing()
     )
+
+
+def _watched() -> bool:
+    """Say whether somebody looks at PyTorch's operations, such as ``FlopCounterMode``; the plain ones tell it all."""
+    return torch._C._len_torch_dispatch_stack() > 0
