@@ -1,4 +1,4 @@
-"""ConvTwist: a 3x3 convolution with a first-order twist, and the rooms of the book that explains it."""
+"""ConvTwist: a 3x3 convolution with a first-order twist, and what the book that explains it computes with."""
 
 import warnings
 from importlib import import_module
