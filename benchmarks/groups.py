@@ -3,8 +3,8 @@
 Book: chapter 10.  Source: the forum thread's version 2, whose kernel is widened to a dense one, mostly zeros, so
 that each group reads the group before it; written anew from that description.  ::
 
-    python benchmarks/groups.py
-    python benchmarks/groups.py --quick      a smoke test
+    python -m benchmarks.groups
+    python -m benchmarks.groups --quick      a smoke test
 
 Both compute the same, which is checked first.  A speed-up is the median over the rounds of "dense / permuted".
 """
@@ -14,10 +14,10 @@ import statistics
 
 import torch
 import torch.nn.functional as F
-from contenders import ThreeConvolutions
-from timing import default_device, interleaved, machine, ratios, table, write
 from torch import nn
 
+from benchmarks.contenders import ThreeConvolutions
+from benchmarks.timing import default_device, interleaved, machine, ratios, table, write
 from convtwist import ConvTwist2d
 
 SHAPES = [(16, 128, 28), (16, 256, 14), (8, 256, 28), (16, 512, 14)]

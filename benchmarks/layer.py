@@ -2,9 +2,9 @@
 
 Book: chapter 12.  ::
 
-    python benchmarks/layer.py                        everything; a quarter of an hour on two cores
-    python benchmarks/layer.py --quick                a smoke test
-    python benchmarks/layer.py --skip compiled resnet
+    python -m benchmarks.layer                        everything; a quarter of an hour on two cores
+    python -m benchmarks.layer --quick                a smoke test
+    python -m benchmarks.layer --skip compiled resnet
 
 Each contender takes turns with Conv2d.  A ratio is the median over the rounds of "this layer / Conv2d in the same round
 and the same engine".  Training is forward and backward, with the gradient of the input; for ResNet-50 it is a whole
@@ -16,9 +16,9 @@ import itertools
 
 import torch
 import torch.nn.functional as F
-from contenders import CONTENDERS
-from timing import default_device, interleaved, machine, peak_memory, summary, table, write
 
+from benchmarks.contenders import CONTENDERS
+from benchmarks.timing import default_device, interleaved, machine, peak_memory, summary, table, write
 from convtwist import ConvTwist2d, convert
 from convtwist.train.networks import resnet50
 

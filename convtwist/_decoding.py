@@ -14,10 +14,27 @@ import sys
 import warnings
 import zlib
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeAlias, Union
 
 import numpy as np
 
-__all__ = ["FORMATS", "Refusal", "decode"]
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = ["FORMATS", "File", "Readable", "Refusal", "decode"]
+
+
+class Readable(Protocol):
+    """An open binary file, or what reads like one."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return at most so many bytes."""
+        ...
+
+
+File: TypeAlias = Union[str, "os.PathLike[str]", bytes, bytearray, memoryview, Readable, "Image.Image"]
+"""Where a picture can come from: a path, the bytes of a file, an open binary file, or a PIL image."""
+
 
 FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM")
 
@@ -32,7 +49,7 @@ class Refusal(ValueError):
     """A picture that cannot be had; the message names it, says why and what to do."""
 
 
-def decode(source, max_pixels: int) -> tuple[np.ndarray, str, int]:
+def decode(source: File, max_pixels: int) -> tuple[np.ndarray, str, int]:
     """Return a picture upright, its name in messages, and how many frames it has.
 
     Args:
@@ -80,11 +97,11 @@ def decode(source, max_pixels: int) -> tuple[np.ndarray, str, int]:
         raise Refusal(f"{name} is damaged or truncated ({error or type(error).__name__}); {_ADVICE}") from error
 
 
-def _bytes(source, most):
+def _bytes(source: File, most: int) -> tuple[bytes, str]:
     if isinstance(source, (bytes, bytearray, memoryview)):
         return bytes(source), "the data"
-    if hasattr(source, "read"):
-        data, name = source.read(most + 1), str(getattr(source, "name", "the file"))
+    if callable(read := getattr(source, "read", None)):
+        data, name = read(most + 1), str(getattr(source, "name", "the file"))
         if not isinstance(data, bytes):
             raise TypeError(f"source must be a file opened in binary mode, open(path, 'rb'); this one reads "
                             f"{type(data).__name__}")
@@ -108,7 +125,7 @@ def _bytes(source, most):
     return data, name
 
 
-def _check_sums(data, name):
+def _check_sums(data: bytes, name: str) -> None:
     # Pillow checks those of all chunks but the ones that hold the pixels.
     at, view = len(_PNG), memoryview(data)
     while at + 12 <= len(data):

@@ -1,21 +1,24 @@
-"""A notebook opened on Colab, as far as it can be had here: alone in its folder, without the project.
+"""A reader's notebook opened on Colab, as far as it can be had here: alone in its folder, without the project.
 
 The environment has what Colab comes with, a stand-in ``google.colab`` whose upload dialogue returns a file of
-ours, and pip finds in a folder what a registry would serve. The network is shut.
+ours, the wheel is served on this machine in place of the published book, and pip finds in a folder what a registry
+would serve. The network is shut.
 """
 
+import ast
 import re
 from pathlib import Path
 
 import nbformat
 import numpy as np
-from jupyter_client.kernelspec import KernelSpec
-from jupyter_client.manager import AsyncKernelManager
-from nbclient import NotebookClient
+from environments import ROOT, environment, installed, needs, pack, surroundings
 from PIL import Image
-from strangers import ROOT, environment, installed, needs, pack, surroundings
+from reader_notebooks import Chapter, Pages, places
+from try_reader_notebooks import moved, served
+from try_reader_notebooks import run as run_on
 
-NOTEBOOKS = sorted((ROOT / "book").glob("*.ipynb"))
+NOTEBOOKS = sorted((ROOT / "book").glob("[0-9][0-9]_*.ipynb"))
+SITE = "https://owner.example.org/name/"
 # Of what Colab comes with, that which a chapter could use. Not kornia, onnx, lightning: they must be asked for.
 PREINSTALLED = ["ipykernel", "ipython", "matplotlib", "networkx", "numpy", "opencv-python-headless", "pandas", "pillow",
                 "pip", "scikit-learn", "scipy", "torch"]
@@ -36,37 +39,41 @@ def with_own_picture(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     return notebook
 
 
-def asked_for(notebook: nbformat.NotebookNode) -> list[str]:
-    """Return what the first code cell has pip install."""
+def for_readers(path: Path, html: Path) -> nbformat.NotebookNode:
+    """Return the reader's notebook of the chapter ``path``, as it is published at ``SITE``."""
+    return Chapter(path, Pages(html, SITE)).notebook(places(SITE, "https://example.org/owner/name", "main"))
+
+
+def asked_for(notebook: nbformat.NotebookNode) -> dict[str, list[str]]:
+    """Return what the first code cell has pip install, by module: the places to look, best first."""
     guard = next(cell for cell in notebook.cells if cell.cell_type == "code")
-    words = " ".join(re.findall(r"%pip install (.+)", guard.source)).split()
-    return [word.strip("\"'") for word in words if not word.startswith("-")]
+    table = next(node for node in ast.parse(guard.source).body if isinstance(node, ast.Assign))
+    return ast.literal_eval(table.value)
 
 
-def run(path: Path, picture: Path, wheels: Path, folder: Path) -> None:
-    """Run a copy of the notebook ``path`` alone on ``picture``, and check that it needed nothing but that.
+def run(notebook: nbformat.NotebookNode, picture: Path, wheels: Path, folder: Path) -> None:
+    """Run a reader's notebook alone on ``picture``, and check that it needed nothing but that.
 
     Args:
-        path: the notebook.
+        notebook: what :func:`for_readers` returned.
         picture: the file that the upload dialogue returns.
-        wheels: the folder with the built wheel of convtwist.
+        wheels: the folder with the built wheel of convtwist, which is served at ``SITE``, so to speak.
         folder: an empty folder to work in.
 
     Raises:
         CellExecutionError: a cell failed, as where the network is asked for.
         AssertionError: something else than the served packages was used, or a file was left behind.
     """
-    notebook = with_own_picture(nbformat.read(path, as_version=4))
+    notebook = with_own_picture(notebook)
     notebook.cells.append(nbformat.v4.new_code_cell("import convtwist; print(convtwist.__file__)"))
     before = needs(*installed(set(PREINSTALLED)))
     python = environment(folder / "environment", before)
-    served = folder / "served"
-    served.mkdir()
-    wheel = next(wheels.glob("*.whl"))
-    (served / wheel.name).symlink_to(wheel)
-    wanted = needs(*asked_for(notebook)) - before - {"convtwist"}
+    others = [choices[0] for module, choices in asked_for(notebook).items() if module != "convtwist"]
+    wanted = needs(*others) - before
+    registry = folder / "registry"
+    registry.mkdir()
     for name in wanted:
-        pack(name, served)
+        pack(name, registry)
     site = next((folder / "environment").glob("lib/python*/site-packages"))
     (site / "google" / "colab").mkdir(parents=True)
     (site / "google" / "colab" / "__init__.py").touch()
@@ -74,12 +81,10 @@ def run(path: Path, picture: Path, wheels: Path, folder: Path) -> None:
     alone = folder / "alone"
     alone.mkdir()
 
-    manager = AsyncKernelManager(kernel_name="python3")
-    manager._kernel_spec = KernelSpec(argv=[str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"])
-    variables = surroundings(PIP_FIND_LINKS=str(served), OMP_NUM_THREADS="1", PYTHONHASHSEED="0",
+    variables = surroundings(PIP_FIND_LINKS=str(registry), OMP_NUM_THREADS="1", PYTHONHASHSEED="0",
                              IPYTHONDIR=str(folder / "ipython"), MPLCONFIGDIR=str(folder / "matplotlib"))
-    client = NotebookClient(notebook, km=manager, timeout=120, resources={"metadata": {"path": str(alone)}})
-    client.execute(cleanup_kc=True, env=variables)  # a manager of ours would keep its kernel
+    with served(wheels) as address:
+        run_on(moved(notebook, SITE, address), python, alone, variables)
 
     faults = []
     if not Path(notebook.cells[-1].outputs[0].text.strip()).is_relative_to(site):

@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_leaves
 
 from convtwist import ConvTwist2d, conversion_report, convert, revert
 
+pytestmark = pytest.mark.slow
 torch.set_num_threads(1)
 
 FLAT = {"spatial_dims": 2}

@@ -1,6 +1,5 @@
 """convtwist.arithmetic: the formulas of chapters 2 to 5 against the shapes, weights and counts of PyTorch."""
 
-import doctest
 
 import pytest
 import torch
@@ -138,10 +137,6 @@ def test_the_numbers_of_chapters_two_and_five():
     narrow = arithmetic.conv_multiply_adds(64, 4, 1, 28), arithmetic.conv_multiply_adds(4, 16, 3, 28)
     assert narrow == (200_704, 451_584)
     assert arithmetic.transposed_output_size(2, 2) == 3 and arithmetic.transposed_output_size(2, 2, stride=2) == 4
-
-
-def test_the_examples_in_the_docstrings():
-    assert doctest.testmod(arithmetic).failed == 0
 
 
 def test_the_matrix_is_reached_from_here():

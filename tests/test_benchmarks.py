@@ -1,29 +1,19 @@
 """What the benchmarks compare must compute what it should, and their yardsticks must measure.  Nothing is timed."""
 
 import re
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from speed_table import markdown
 from torch import nn
 
+from benchmarks import contenders, groups, layer, timing
 from convtwist import results
 from convtwist.posted import from_version2
 from convtwist.train.networks import resnet50
 
-FOLDER = Path(__file__).parent.parent / "benchmarks"
-if not FOLDER.exists():
-    pytest.skip("the benchmarks are not part of this installation", allow_module_level=True)
-sys.path.insert(0, str(FOLDER))
-try:
-    import contenders
-    import groups
-    import layer
-    import timing
-finally:
-    sys.path.remove(str(FOLDER))
-
+ROOT = Path(__file__).parents[1]
 torch.set_num_threads(1)
 CPU = torch.device("cpu")
 
@@ -102,13 +92,7 @@ def test_the_machine_is_named_without_paths(tmp_path):
 
 def test_the_readme_shows_the_stored_measurements():
     """The table in README.md is what tools/speed_table.py prints, and names the machine."""
-    root = FOLDER.parent
-    readme = (root / "README.md").read_text(encoding="utf-8")
-    sys.path.insert(0, str(root / "tools"))
-    try:
-        from speed_table import markdown
-    finally:
-        sys.path.remove(str(root / "tools"))
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
     measured = results.load("layer")
     assert markdown(measured) in readme, "run tools/speed_table.py and put its table into README.md"
     cpu = measured["machine"]["cpu"].replace("GHz", " GHz")

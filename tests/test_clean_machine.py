@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from environments import ROOT, distributions, environment, needs, surroundings
 from scorecard import record
-from strangers import ROOT, distributions, environment, needs, surroundings
 
+pytestmark = pytest.mark.slow
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 SOURCES = sorted((ROOT / "convtwist").rglob("*.py"))
 # Imports every module, and takes every public name from it; modules that can't be imported are printed.
@@ -103,9 +104,11 @@ def test_source_distribution_builds_the_same_wheel(dist, tmp_path):
 
 
 def test_wheel_has_every_file_of_the_package(dist):
-    """Those too that are no Python: the labs, the configurations, the C++ that a compiled layer builds."""
+    """Those too that are no Python: labs, configurations, C++, the typing marker; and photographs with licences."""
     with zipfile.ZipFile(next(dist.glob("*.whl"))) as wheel:
         names = set(wheel.namelist())
+    assert {f"convtwist/photographs/{path.name}" for path in (ROOT / "images").iterdir()} <= names
+    assert "convtwist/py.typed" in names and not [name for name in names if name.startswith(("tests/", "book/"))]
     files = [path for path in (ROOT / "convtwist").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
     assert {".py", ".mjs", ".css", ".yaml", ".cpp"} <= {path.suffix for path in files}
     assert not [path for path in files if path.relative_to(ROOT).as_posix() not in names]

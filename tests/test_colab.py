@@ -6,10 +6,15 @@ Two files, because one file stays on one worker and these are the longest tests.
 import colab_session
 import nbformat
 import pytest
+from built_book import built_book
+from colab_session import places
+from environments import distributions, environment, needs, surroundings
+from nbclient.exceptions import CellExecutionError
+from reader_notebooks import install_cell
 from scorecard import record
-from strangers import distributions
+from try_reader_notebooks import run
 
-GUARD = 'try:\n    import convtwist\nexcept ModuleNotFoundError:\n    %pip install --quiet convtwist\n'
+pytestmark = pytest.mark.slow
 SETUP = 'from convtwist import images\nphoto = images.sample("chelsea")\n# photo = images.upload(max_side=120)'
 PROBE = """
 import importlib.util, pathlib, socket
@@ -32,20 +37,57 @@ def picture(tmp_path_factory):
     return colab_session.portrait(tmp_path_factory.mktemp("own"))
 
 
+@pytest.fixture(scope="module")
+def html(tmp_path_factory):
+    return built_book(tmp_path_factory)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("path", colab_session.NOTEBOOKS[::2], ids=lambda path: path.stem)
-def test_runs_alone_on_an_own_photograph(path, picture, tmp_path, tmp_path_factory):
-    colab_session.run(path, picture, distributions(tmp_path_factory), tmp_path)
+def test_runs_alone_on_an_own_photograph(path, html, picture, tmp_path, tmp_path_factory):
+    notebook = colab_session.for_readers(path, html)
+    colab_session.run(notebook, picture, distributions(tmp_path_factory), tmp_path)
     record("notebooks run alone, as on Colab", 1)
+
+
+def probe(*sources: str) -> nbformat.NotebookNode:
+    """Return a notebook that begins as readers' notebooks do and goes on with ``sources``."""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text) for text in ("", *sources)])
+    notebook.cells[0].source = install_cell(notebook, places(colab_session.SITE, None, ""))
+    return notebook
 
 
 def test_a_notebook_that_needs_more_is_caught(picture, tmp_path, tmp_path_factory):
     """The picture is the uploaded one, upright and shrunk; kornia must be asked for; the network is shut."""
-    cells = [nbformat.v4.new_code_cell(text) for text in (GUARD, SETUP, PROBE)]
-    path = tmp_path / "probe.ipynb"
-    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    notebook = probe(SETUP, PROBE)
     with pytest.raises(AssertionError) as caught:
-        colab_session.run(path, picture, distributions(tmp_path_factory), tmp_path)
+        colab_session.run(notebook, picture, distributions(tmp_path_factory), tmp_path)
     faults = str(caught.value)
     assert "socket.connect ('192.0.2.1', 80)" in faults and "socket.getaddrinfo example.org" in faults
     assert "files were left behind: ['left.txt']" in faults
     assert "installed" not in faults and "another convtwist" not in faults
+
+
+def test_a_package_that_the_chapter_imports_is_installed_too(picture, tmp_path, tmp_path_factory):
+    """And one thread is set; torch, which was there, is left as it is."""
+    notebook = probe("import kornia\n" + SETUP, "import torch; assert torch.get_num_threads() == 1")
+    colab_session.run(notebook, picture, distributions(tmp_path_factory), tmp_path)
+    assert "Installing kornia from kornia>=" in "".join(output.text for output in notebook.cells[0].outputs)
+
+
+@pytest.mark.parametrize("sources, advice", [
+    (["http://127.0.0.1:9/convtwist-0.1.0-py3-none-any.whl"], "Connect to the internet and run this cell again."),
+    ([], "Run `pip install .` in a copy of the project, then this cell again."),
+])
+def test_without_network_and_package_one_sentence_says_what_to_do(sources, advice, tmp_path):
+    """Nothing runs after the first cell. Port 9 refuses, as a computer without a network would."""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text) for text in ("", "print('on')")])
+    notebook.cells[0].source = install_cell(notebook, sources)
+    python = environment(tmp_path / "environment", needs("ipykernel", "torch", "numpy", "pip"))
+    with pytest.raises(CellExecutionError) as caught:
+        run(notebook, python, tmp_path, surroundings())
+    assert caught.value.ename == "RuntimeError"
+    said = caught.value.evalue
+    assert said.startswith(f"This notebook needs convtwist, which could not be installed. {advice} (")
+    assert "\n" not in said
+    assert not notebook.cells[1].outputs and notebook.cells[1].execution_count is None

@@ -2,8 +2,11 @@
 
 import colab_session
 import pytest
+from built_book import built_book
+from environments import distributions
 from scorecard import record
-from strangers import distributions
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -11,7 +14,14 @@ def picture(tmp_path_factory):
     return colab_session.cut_out(tmp_path_factory.mktemp("own"))
 
 
+@pytest.fixture(scope="module")
+def html(tmp_path_factory):
+    return built_book(tmp_path_factory)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("path", colab_session.NOTEBOOKS[1::2], ids=lambda path: path.stem)
-def test_runs_alone_on_an_own_photograph(path, picture, tmp_path, tmp_path_factory):
-    colab_session.run(path, picture, distributions(tmp_path_factory), tmp_path)
+def test_runs_alone_on_an_own_photograph(path, html, picture, tmp_path, tmp_path_factory):
+    notebook = colab_session.for_readers(path, html)
+    colab_session.run(notebook, picture, distributions(tmp_path_factory), tmp_path)
     record("notebooks run alone, as on Colab", 1)

@@ -11,6 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils import prune
 
 import convtwist
 from convtwist import ConvTwist2d, conversion_report, convert, param_groups, revert
@@ -632,6 +633,30 @@ def test_groups_leave_the_learning_rate_to_the_optimizer():
 def test_groups_refuse_what_makes_no_sense(options, message):
     with pytest.raises(ValueError, match=message):
         param_groups(net(), **options)
+
+
+@pytest.mark.parametrize("change", [
+    lambda layer: nn.utils.parametrizations.weight_norm(layer, "twist"),
+    lambda layer: prune.l1_unstructured(layer, "twist", 0.5),
+], ids=["normalised", "pruned"])
+def test_a_twist_in_disguise_is_a_twist(change):
+    layer = ConvTwist2d(3, 4, centers=True)
+    change(layer)
+    groups = {group["name"]: group["params"] for group in param_groups(layer)}
+    ordinary = {id(layer.weight), id(layer.bias)}
+    assert {id(p) for p in groups["twist"]} == {id(p) for p in layer.parameters()} - ordinary
+    assert sum(map(len, groups.values())) == len(list(layer.parameters()))
+
+
+def test_a_model_that_cannot_be_copied_says_why():
+    """PyTorch's own words are 'Only Tensors created explicitly by the user'."""
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3))
+    prune.random_unstructured(model[1], "weight", 0.5)
+    model(torch.rand(1, 3, 8, 8))
+    for change in (convert, revert):
+        with pytest.raises(ValueError, match=r"1\.weight is computed from other parameters .*inplace=True"):
+            change(model)
+    assert isinstance(convert(model, inplace=True)[0], ConvTwist2d) and type(model[1]) is nn.Conv2d
 
 
 def test_groups_of_a_lazy_layer_have_to_wait():

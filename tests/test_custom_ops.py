@@ -52,7 +52,8 @@ def both(operator, plain, tensors):
 
 
 @pytest.mark.parametrize("operators", FIELDS)
-@pytest.mark.parametrize("block", [1, 400, 1 << 20])
+@pytest.mark.parametrize("block", [pytest.param(1, marks=pytest.mark.slow), 400,
+                                   pytest.param(1 << 20, marks=pytest.mark.slow)])
 def test_the_twist_agrees_with_the_plain_layer(operators, block, way, monkeypatch):
     """In blocks and strips of one row or image, of some with a rest, and of all; channels in eights with a rest."""
     monkeypatch.setattr(blocks, "_BLOCK", block)
@@ -86,8 +87,10 @@ def test_pytorch_finds_the_operators_sound(way):
         assert set(found.values()) == {"SUCCESS"}
 
 
+@pytest.mark.parametrize("transform", [
+    "vmap", *(pytest.param(name, marks=pytest.mark.slow) for name in ("gradients of each", "grad", "jvp"))])
 @pytest.mark.parametrize("name", ["twist", "iso"])
-def test_transforms_in_compiled_code(name, way):
+def test_transforms_in_compiled_code(name, transform, way):
     """``vmap``, ``grad`` and ``jvp`` of a layer give what they give without a compiler."""
     if name == "twist":
         (u, *parameters), layer = twist_case("similarity"), lambda *t: conv_twist2d(*t, padding=1)
@@ -101,10 +104,9 @@ def test_transforms_in_compiled_code(name, way):
         "grad": torch.func.grad(lambda u: layer(u, *parameters).pow(2).sum()),
         "jvp": lambda u: torch.func.jvp(lambda u: layer(u, *parameters), (u,), (2 * u,))[1],
     }
-    for transform in transforms.values():
-        torch._dynamo.reset()
-        ours = torch.compile(transform, fullgraph=True, backend="aot_eager")(u)
-        torch.testing.assert_close(ours, transform(u), rtol=1e-4, atol=1e-3)
+    torch._dynamo.reset()
+    ours = torch.compile(transforms[transform], fullgraph=True, backend="aot_eager")(u)
+    torch.testing.assert_close(ours, transforms[transform](u), rtol=1e-4, atol=1e-3)
 
 
 @pytest.mark.parametrize("make", [ConvTwist2d, IsoTwist2d])

@@ -12,22 +12,9 @@ import pytest
 import torch
 from torch import nn
 
+from benchmarks.evidence import networks, pictures, plan, run, train, verdicts
 from convtwist import results
 from convtwist.results import evidence, intervals
-
-FOLDER = Path(__file__).parent.parent / "benchmarks" / "evidence"
-if not FOLDER.exists():
-    pytest.skip("the benchmarks are not part of this installation", allow_module_level=True)
-sys.path[:0] = [str(FOLDER), str(FOLDER.parent)]
-try:
-    import networks
-    import pictures
-    import plan
-    import run
-    import train
-    import verdicts
-finally:
-    del sys.path[:2]
 
 torch.set_num_threads(1)
 
@@ -148,7 +135,7 @@ def test_what_is_compared_has_the_same_size():
     assert count["twist_zero"] == count["twist"] and count["groups_cycle_twist"] > count["groups_cycle"]
     # 8 x 9 at 28 x 28; 9 (8 x 16 + 16 x 16) at 14 x 14; 9 (16 x 32 + 32 x 32) at 7 x 7; 32 x 10 once
     assert adds["conv"] == 72 * 784 + 3456 * 196 + 13824 * 49 + 320
-    written = (FOLDER / "plan.md").read_text(encoding="utf-8")
+    written = Path(plan.__file__).with_name("plan.md").read_text(encoding="utf-8")
     assert all(f"{count[name]:,}" in written for name in count)
 
 

@@ -33,6 +33,7 @@ def outcome(tmp_path_factory):
     return json.loads(done.stdout), done.stderr
 
 
+@pytest.mark.slow
 def test_each_hostile_file_is_a_picture_or_refused_by_name(outcome):
     """Nothing else: no other error, no hang, no warning of a decoder, no file changed or left behind."""
     found, stderr = outcome
@@ -46,6 +47,7 @@ def test_each_hostile_file_is_a_picture_or_refused_by_name(outcome):
     record("hostile pictures, peak memory in MB", round(found["peak"]))
 
 
+@pytest.mark.slow
 def test_the_hostile_files_reach_every_answer(outcome):
     """Were all of them refused for the same reason, the mutations would be too crude to find anything."""
     tally = outcome[0]["tally"]

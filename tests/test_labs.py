@@ -5,8 +5,10 @@ import html
 import io
 import json
 import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -32,7 +34,7 @@ def decoded(url: str) -> Image.Image:
 def test_a_cell_stores_one_self_contained_piece(lab):
     markup = lab._repr_html_()
     assert repr(lab) == f"<convtwist lab: {lab.name}>"
-    assert len(markup) < 47_000
+    assert len(markup) < 60_000
     assert markup.count("<script") == markup.count("</script>") == 1
     assert "<noscript>" in markup
     assert not re.search(r"^\s*(import|export)\b", markup, re.MULTILINE)
@@ -63,6 +65,24 @@ def test_modules_join_without_clashing_names():
         declared = re.findall(r"^(?:async )?(?:function|const|let|class) (\w+)", source, re.MULTILINE)
         # Indentation is gone from the joined text, so only the modules themselves tell what is top-level.
         assert {"correlate", "make", "mountAll"} <= set(declared)
+
+
+@pytest.mark.skipif(shutil.which("tsc") is None, reason="no tsc: types were not checked (npm install -g typescript)")
+def test_types_in_the_modules_agree():
+    """What the JSDoc comments and the standard library say of types fits together, in all modules at once."""
+    modules = sorted(Path(labs.__file__).parent.glob("*.mjs"))
+    options = ["--allowJs", "--checkJs", "--noEmit", "--target", "esnext", "--module", "esnext", "--moduleResolution",
+               "bundler", "--lib", "esnext,dom,dom.iterable"]
+    result = subprocess.run(["tsc", *options, *modules], capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stdout
+
+
+def test_a_notebook_without_trust_is_told_how_to_get_it():
+    """Where style, script and <noscript> are dropped, one sentence is left; a page shows the other."""
+    markup = labs.size_calculator()._repr_html_()
+    kept = re.sub(r"<(style|script)\b.*?</\1>|</?noscript>", "", markup, flags=re.DOTALL)
+    assert re.search(r'<span [^>]*\bhidden="hidden">It needs JavaScript', kept)
+    assert "trust the notebook (File &gt; Trust Notebook) or run this cell again" in kept
 
 
 def test_settings_reach_the_page():
@@ -138,7 +158,7 @@ def test_what_is_no_photograph_is_refused(photo, error, message):
         {"input": [[0] * 13]},
         {"input": [[float("nan")]]},
         {"kernel": [[float("inf")]]},
-        {"kernel": [[0] * 4]},
+        {"kernel": [[0] * 7]},
         {"input": [[1, 2]], "kernel": [[1], [2]]},
     ],
 )
@@ -150,7 +170,7 @@ def test_the_stepper_refuses(options):
 @pytest.mark.parametrize(
     "options",
     [{"input": 0}, {"kernel": 1.5}, {"stride": 0}, {"padding": -1}, {"dilation": (1, 2, 3)}, {"kernel": True},
-     {"operation": "deconvolution"}],
+     {"operation": "deconvolution"}, {"operation": "average", "dilation": 2}],
 )
 def test_the_calculator_refuses(options):
     with pytest.raises(ValueError):

@@ -1,6 +1,5 @@
 """convtwist.matrix: layers as matrices, and the adjoint identity <Ax, y> = <x, A'y> for each of chapter 5's layers."""
 
-import doctest
 
 import pytest
 import torch
@@ -108,7 +107,3 @@ def test_entries_are_the_weights_and_gradients_reach_them():
 def test_refusals_name_the_argument(call, message):
     with pytest.raises(ValueError, match=message):
         call()
-
-
-def test_the_examples_in_the_docstrings():
-    assert doctest.testmod(matrix, extraglobs={"torch": torch}).failed == 0

@@ -1,14 +1,13 @@
-"""The project as a whole: one version, a README that leads somewhere, a complete wheel."""
+"""The project as a whole: one version, a README that leads somewhere, a test file for every module."""
 
 import ast
 import re
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
+import lock
 import yaml
-from strangers import distributions
 
 ROOT = Path(__file__).parents[1]
 TEXT = {".cfg", ".cff", ".css", ".html", ".ipynb", ".json", ".md", ".mjs", ".js", ".py", ".svg", ".toml", ".txt",
@@ -42,33 +41,39 @@ def test_readme_commands_are_the_ones_that_run():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert "pip install -r requirements.txt && jupyter-book build ." in readme
     assert "\npytest --nbval\n" in readme
-    assert re.search(r"pytest --nbval$", (ROOT / ".ci" / "run").read_text(encoding="utf-8"), re.MULTILINE)
-
-
-def test_wheel_is_complete(tmp_path_factory):
-    """Photographs with their licences, labs' scripts and styles, training's configs, the typing marker are inside."""
-    names = set(zipfile.ZipFile(next(distributions(tmp_path_factory).glob("*.whl"))).namelist())
-    wanted = {f"convtwist/photographs/{path.name}" for path in (ROOT / "images").iterdir()}
-    files = (ROOT / "convtwist").rglob("*")
-    wanted |= {path.relative_to(ROOT).as_posix() for path in files if path.suffix in {".py", ".mjs", ".css", ".yaml"}}
-    wanted.add("convtwist/py.typed")
-    assert wanted <= names
-    assert not [name for name in names if name.startswith(("tests/", "book/"))]
+    run = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    tiers = re.findall(r'^  "(\w+): ', metadata().partition("markers = [")[2], re.MULTILINE)
+    assert re.search(r"^pytest --nbval\b", run, re.MULTILINE) and len(tiers) == 4
+    assert all(re.search(rf"^pytest -m .*\b{tier}\b", run, re.MULTILINE) for tier in tiers)
 
 
 def test_import_needs_torch_and_numpy_only():
     """``import convtwist`` reaches for nothing that only the book or the training needs."""
-    program = "import sys, torch; before = set(sys.modules); import convtwist; print(*(set(sys.modules) - before))"
+    program = ("import sys, numpy, torch; before = set(sys.modules); import convtwist; "
+               "print(*(set(sys.modules) - before))")
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     loaded = {name.split(".")[0] for name in result.stdout.split()}
-    assert not loaded & {"matplotlib", "cv2", "kornia", "PIL", "IPython", "lightning", "scipy"}
+    assert loaded - set(sys.stdlib_module_names) - {"torch", "numpy"} == {"convtwist"}
+
+
+def test_every_module_has_its_test_file_and_its_place_in_the_map():
+    """Module or folder ``x`` of the package has tests/test_x.py, or files test_x_*.py, and a link in README.md."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for path in sorted((ROOT / "convtwist").iterdir()):
+        if path.name.startswith("_") or not (path.suffix == ".py" or (path / "__init__.py").is_file()):
+            continue
+        tests = [*(ROOT / "tests").glob(f"test_{path.stem}.py"), *(ROOT / "tests").glob(f"test_{path.stem}_*.py")]
+        assert tests, f"no test file for convtwist.{path.stem}"
+        assert f"](convtwist/{path.name})" in readme, f"README.md's map lacks convtwist.{path.stem}"
 
 
 def test_declared_dependencies_are_bounded_and_consistent():
-    """requirements.txt bounds every package, and keeps out the two that break the others."""
-    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    packages = [line for line in lines if line and not line.startswith(("#", "-e"))]
-    assert "torch==2.13.0" in packages and "-e ." in lines
+    """requirements.txt, with what it includes, bounds every package and keeps out the two that break the others."""
+    packages = lock.readable()
+    book = lock.readable(ROOT / "requirements-book.txt")
+    assert "torch==2.13.0" in book and "\n-e .\n" in (ROOT / "requirements-book.txt").read_text(encoding="utf-8")
+    assert set(book) < set(packages) and len(packages) == len(set(packages)), "complete, and each named once"
+    assert not {re.match(r"[\w.-]+", line).group() for line in book} & {"pytest", "playwright", "lightning", "monai"}
     assert all(re.search(r"==|<", line) for line in packages), "each has an upper bound"
     names = {re.match(r"[\w.-]+", line).group() for line in packages}
     assert not names & {"torchvision", "opencv-python"}
@@ -110,6 +115,7 @@ def test_repository_links_for_publishing():
     assert config["repository"] == {"url": address, "branch": "main", "path_to_book": ""}
     assert config["html"]["use_edit_page_button"] and "colab" in config["launch_buttons"]["colab_url"]
     stored = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    assert config["sphinx"]["config"]["html_context"].pop("reader_branch") == "reader-notebooks"
     assert config["sphinx"] == stored["sphinx"] and not stored["repository"]["url"]
     refused = subprocess.run([*command, "owner/name", "main"], cwd=ROOT, capture_output=True, text=True)
     assert refused.returncode != 0 and "expected https://HOST/OWNER/NAME" in refused.stderr

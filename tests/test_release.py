@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 import yaml
 from bs4 import BeautifulSoup
+from environments import ROOT, distributions
 from markdown_it import MarkdownIt
-from strangers import ROOT, distributions
 
 ADDRESS = "https://example.org/owner/name"
 BOOK = "https://owner.example.org/name/"

@@ -3,31 +3,25 @@
 import ast
 import json
 import re
-import sys
 from pathlib import Path
 
+import audit
+import lock
 import nbformat
 import pytest
 import yaml
+from environments import ROOT
 from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from scorecard import record
-from strangers import ROOT
 from test_project import TEXT, tracked
-
-sys.path.insert(0, str(ROOT / "tools"))
-try:
-    import audit
-finally:
-    sys.path.remove(str(ROOT / "tools"))
 
 # Commands that make an installer ask a registry for the name; a path, an address or a module's name is no such thing.
 BY_NAME = re.compile(r"\b(?:(?:pip3?|pipx|uv|conda|mamba|poetry|pixi)\b[^\n&;|`#]*?\b(?:install|add|run|download)"
                      r"|uvx)\b[^\n&;|`#]*?(?<![\w./@:-])convtwist(?:\\?\[[^\]\n]*\])?(?![\w./\[-])(?! ?@)")
-EXAMPLES = ("tests/test_supply_chain.py", "tests/test_release.py")  # of what is recognised, and of what a tool rewrites
-# These still name it, in what they print or test; the list may only grow shorter.
-PENDING = ("convtwist/train/__main__.py", "tests/test_colab.py", "tests/test_train_command.py")
+# Of what is recognised, of what a tool rewrites, and of what must not be printed.
+EXAMPLES = ("tests/test_supply_chain.py", "tests/test_release.py", "tests/test_train_command.py")
 LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
 CLEAN = {"name": "six", "version": "1.17.0", "vulns": []}
 KNOWN = {"name": "jinja2", "version": "2.10", "vulns": [{"id": "PYSEC-2019-217", "fix_versions": ["2.10.1"]}]}
@@ -45,11 +39,6 @@ def pins() -> dict[str, list[tuple[Requirement, list[str]]]]:
         requirement = Requirement(line)
         found.setdefault(canonicalize_name(requirement.name), []).append((requirement, [h.strip() for h in hashes]))
     return found
-
-
-def readable() -> list[Requirement]:
-    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    return [Requirement(line) for line in lines if line and not line.startswith(("#", "-e"))]
 
 
 def test_lock_pins_one_release_with_hashes():
@@ -70,7 +59,7 @@ def test_lock_covers_the_readable_requirements(python, platform):
     here = default_environment() | {"python_version": python, "python_full_version": f"{python}.0",
                                     "sys_platform": platform}
     locked = pins()
-    for wanted in readable():
+    for wanted in map(Requirement, lock.readable()):
         applying = [pin for pin, _ in locked.get(canonicalize_name(wanted.name), [])
                     if pin.marker is None or pin.marker.evaluate(here)]
         advice = "run python tools/lock.py"
@@ -133,12 +122,10 @@ def test_nothing_installs_our_name_from_a_registry():
     found = {}
     for path in tracked():
         name = path.relative_to(ROOT).as_posix()
-        if path.suffix in TEXT and path.suffix != ".ipynb" and name not in (*EXAMPLES, *PENDING):
+        if path.suffix in TEXT and name not in EXAMPLES:
             lines = path.read_text(encoding="utf-8").splitlines()
             found |= {f"{name}:{number}": line.strip() for number, line in enumerate(lines, 1) if BY_NAME.search(line)}
     assert not found
-    gone = [name for name in PENDING if not BY_NAME.search((ROOT / name).read_text(encoding="utf-8"))]
-    assert not gone, "take it off the list"
 
 
 def name_of(node: ast.expr) -> str:

@@ -22,6 +22,8 @@ from train_pictures import write_pictures
 from convtwist.train import __main__ as entry
 from convtwist.train import cli, curves, schedules
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 SMALL = ["--trainer.accelerator=cpu", "--trainer.max_epochs=3", "--data.size=16", "--data.batch_size=4",
          "--data.workers=0", "--model.mixup=0.3", "--data.degrees=10", "--data.erase=0.3",

@@ -4,7 +4,7 @@ import re
 
 import pytest
 import yaml
-from strangers import ROOT
+from environments import ROOT
 
 WORKFLOWS = {path.stem: yaml.safe_load(path.read_text(encoding="utf-8"))
              for path in (ROOT / ".github" / "workflows").glob("*.yml")}

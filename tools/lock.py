@@ -1,4 +1,5 @@
-"""Write requirements.lock: one exact release, with its files' hashes, for every package of requirements.txt.
+"""Write requirements.lock: one exact release, with its files' hashes, for every package of requirements.txt,
+requirements-book.txt included.
 
     pip install uv && python tools/lock.py              keep what is pinned where requirements.txt still allows it
     pip install uv && python tools/lock.py --upgrade    take the newest releases that it allows
@@ -24,6 +25,17 @@ HEAD = """\
 """
 
 
+def readable(path: Path = ROOT / "requirements.txt") -> list[str]:
+    """Return the requirements in ``path`` and in the files that it includes, without the package itself."""
+    found = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line.startswith("-r "):
+            found += readable(path.parent / line.removeprefix("-r ").strip())
+        elif line and not line.startswith(("#", "-e")):
+            found.append(line)
+    return found
+
+
 def resolve(requirements: str, upgrade: bool) -> str:
     """Return the pins for ``requirements``, resolved by uv."""
     with tempfile.TemporaryDirectory() as folder:
@@ -42,7 +54,6 @@ def resolve(requirements: str, upgrade: bool) -> str:
 if __name__ == "__main__":
     if sys.argv[1:] not in ([], ["--upgrade"]):
         sys.exit(__doc__)
-    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    pins = resolve("\n".join(line for line in lines if not line.startswith("-e")), "--upgrade" in sys.argv)
+    pins = resolve("\n".join(readable()), "--upgrade" in sys.argv)
     LOCK.write_text(HEAD + pins, encoding="utf-8")
     print(f"{LOCK.name}: {len(re.findall(r'^[a-z]', pins, re.MULTILINE))} releases")

@@ -1,8 +1,9 @@
-"""Pack the notebooks with what they need to run: the package as a wheel, the pages they link to, the licences.
+"""Pack the readers' notebooks with what they need to run: the package as a wheel, its requirements, the licences.
 
-    python tools/notebooks_zip.py convtwist-notebooks.zip
+    python tools/notebooks_zip.py _build/html convtwist-notebooks.zip [https://OWNER.HOST/NAME/]
 
-The stored configuration of the book stays out: who wants to build the pages takes the whole project.
+The notebooks are those of tools/reader_notebooks.py. They install convtwist from the wheel in the archive, and links
+between chapters stay inside it; with the book's address, links to other pages lead there.
 """
 
 import subprocess
@@ -11,11 +12,13 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+from reader_notebooks import Pages, reader_notebooks, wheel_name
+
 ROOT = Path(__file__).parents[1]
 FOLDER = "convtwist-notebooks"
 README = """The notebooks of the ConvTwist book, and what they need.
 
-In a virtual environment with Python 3.10 or later, from this folder:
+In a virtual environment with Python 3.11 or later, from this folder:
 
     pip install -r requirements.txt
     jupyter lab book/
@@ -24,31 +27,42 @@ The package is in the wheel, with its photographs; everything else comes from th
 """
 
 
-def write_zip(target: Path) -> None:
+def requirements() -> str:
+    """Return what the notebooks import, and Jupyter: requirements-book.txt without what only builds the pages."""
+    text = (ROOT / "requirements-book.txt").read_text(encoding="utf-8")
+    notebooks = text[text.index("# What the notebooks import.") :]
+    return notebooks.replace("-e .", f"./{wheel_name()}")
+
+
+def write_zip(html: Path, target: Path, site: str | None = None) -> None:
     """Build the wheel and write the archive; two runs from the same files hold the same notebooks.
+
+    Args:
+        html: the folder that Jupyter Book wrote.
+        target: the archive.
+        site: where the book is published.
 
     Raises:
         RuntimeError: the wheel can't be built.
+        ValueError: a notebook can't be carried over.
     """
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, str(ROOT)]
         result = subprocess.run(command, capture_output=True, text=True)
         if result.returncode:
             raise RuntimeError(f"the wheel was not built:\n{result.stderr[-2000:]}")
-        wheel = next(Path(folder).glob("*.whl"))
-        book = ROOT / "book"
-        files = [*sorted(book.glob("*.ipynb")), *sorted(book.glob("*.md")), *book.glob("references.bib"),
-                 *sorted((book / "_assets").glob("*.png")), ROOT / "LICENSE", ROOT / "images" / "LICENSES.md"]
+        notebooks = reader_notebooks(Pages(html, site), [f"../{wheel_name()}"], beside=True)
         with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-            requirements = (ROOT / "requirements.txt").read_text(encoding="utf-8")
-            archive.writestr(f"{FOLDER}/requirements.txt", requirements.replace("-e .", f"./{wheel.name}"))
+            archive.writestr(f"{FOLDER}/requirements.txt", requirements())
             archive.writestr(f"{FOLDER}/README.txt", README)
-            archive.write(wheel, f"{FOLDER}/{wheel.name}")
-            for file in files:
+            archive.write(Path(folder) / wheel_name(), f"{FOLDER}/{wheel_name()}")
+            for name, text in notebooks.items():
+                archive.writestr(f"{FOLDER}/book/{name}", text)
+            for file in (ROOT / "LICENSE", ROOT / "images" / "LICENSES.md"):
                 archive.write(file, f"{FOLDER}/{file.relative_to(ROOT).as_posix()}")
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
+    if len(sys.argv) not in (3, 4):
         sys.exit(__doc__)
-    write_zip(Path(sys.argv[1]))
+    write_zip(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:])

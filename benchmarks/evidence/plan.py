@@ -6,7 +6,7 @@ Book: chapter 11.
 import statistics
 from dataclasses import dataclass, replace
 
-from networks import VARIANTS
+from benchmarks.evidence.networks import VARIANTS
 
 __all__ = ["LEARNING_RATES", "STAGES", "TUNING", "Run", "chosen_rate", "needs", "planned", "quick"]
 

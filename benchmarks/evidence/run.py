@@ -2,9 +2,9 @@
 
 Book: chapter 11.  The plan is plan.md, in numbers plan.py.  ::
 
-    python benchmarks/evidence/run.py                       all of it; hours on one core
-    python benchmarks/evidence/run.py --stage tune main     the first two stages
-    python benchmarks/evidence/run.py --quick --out FOLDER  a smoke test; its numbers mean nothing
+    python -m benchmarks.evidence.run                       all of it; hours on one core
+    python -m benchmarks.evidence.run --stage tune main     the first two stages
+    python -m benchmarks.evidence.run --quick --out FOLDER  a smoke test; its numbers mean nothing
 
 Interrupt it when you like: a run that was not finished leaves nothing behind, one that was is not run again.
 """
@@ -24,14 +24,12 @@ from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from pathlib import Path
 
 import torch
-from networks import VARIANTS, multiply_adds
-from plan import STAGES, TUNING, needs, planned, quick
-from train import trained
 
 import convtwist
-
-sys.path.append(str(Path(__file__).parent.parent))
-from timing import machine
+from benchmarks.evidence.networks import VARIANTS, multiply_adds
+from benchmarks.evidence.plan import STAGES, TUNING, needs, planned, quick
+from benchmarks.evidence.train import trained
+from benchmarks.timing import machine
 
 RESULTS = Path(__file__).parent.parent / "results"
 COLUMNS = ("stage", "variant", "width", "parameters", "multiply_adds", "seed", "train", "images", "epochs", "steps",

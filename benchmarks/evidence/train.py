@@ -9,11 +9,11 @@ import time
 
 import torch
 import torch.nn.functional as F
-from networks import VARIANTS, build, deployed, parameters
-from pictures import CHUNK, Poses, batches, draw, generator, posed, sample
-from plan import BATCH, TRAINING, VALIDATION, WEIGHT_DECAY, Run
 from torch import Tensor, nn
 
+from benchmarks.evidence.networks import VARIANTS, build, deployed, parameters
+from benchmarks.evidence.pictures import CHUNK, Poses, batches, draw, generator, posed, sample
+from benchmarks.evidence.plan import BATCH, TRAINING, VALIDATION, WEIGHT_DECAY, Run
 from convtwist import ConvTwist2d, param_groups
 from convtwist.train import fashion
 

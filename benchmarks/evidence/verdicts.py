@@ -1,4 +1,4 @@
-"""The plan's hypotheses beside what came out: ``python benchmarks/evidence/verdicts.py`` writes the verdicts anew.
+"""The plan's hypotheses beside what came out: ``python -m benchmarks.evidence.verdicts`` writes the verdicts anew.
 
 Book: chapter 11.  Source: ``plan.md``, which was written before the runs.  The verdicts lie in
 ``benchmarks/results/evidence_verdicts.json``; ``convtwist.results.load("evidence_verdicts")`` reads them.

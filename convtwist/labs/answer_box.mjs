@@ -1,3 +1,4 @@
+// @ts-nocheck: answer_box.py puts STYLE and VERSION in front of it.
 // A field that takes the answer of an exercise and says whether it is right. Book: the exercises of every chapter.
 // It carries marks of the right answers, not the answers. tests/browser/test_answer_box.py compares it with Python.
 
@@ -54,7 +55,8 @@ for (const host of document.querySelectorAll(`.convtwist-answer[data-box="${VERS
   add(root, "style", {}, STYLE);
   const form = add(root, "form", { novalidate: "", autocomplete: "off" });
   add(form, "label", { for: "typed" }, config.asks);
-  // JupyterLab leaves a control its keys only if the control itself says so.
+  // JupyterLab leaves a control its keys only if it says so; what lies in a shadow root is its host to JupyterLab.
+  host.setAttribute("data-lm-suppress-shortcuts", "true");
   const own = { "data-lm-suppress-shortcuts": "true" };
   const typed = add(form, "input", { id: "typed", type: "text", spellcheck: "false", autocapitalize: "off", "aria-describedby": "said", ...own });
   add(form, "button", { type: "submit", ...own }, "Check");

@@ -2,42 +2,40 @@
 // Book: chapter 10.
 import { clustering, connections, count, misfit, pathLength, ranges, stack, union } from "./channel_graph.mjs";
 import { slider } from "./slider.mjs";
-import { arrowTarget, choice, freshId, make, mountAll, oncePerFrame, pretty } from "./widgets.mjs";
+import {
+  arrowTarget, button, choice, codeBox, faultBox, freshId, labelled, make, markInvalid, mountAll, oncePerFrame, opening, pretty, tick,
+  wholeField,
+} from "./widgets.mjs";
 
 const ORDERS = [["none", "none"], ["cycle", "cycle"], ["4-cycle", "4-cycles"], ["shuffle", "shuffle"], ["small_world", "small world"]];
 const NUMBERS = { channels: ["Channels", 2, 128], groups: ["Groups", 1, 128], links: ["Links per group", 0, 128] };
 const MOST_LAYERS = 64;
 
 const STYLE = `
-.convtwist-lab .ct-slider { flex: 1 1 13rem; max-width: 22rem; }
-.convtwist-lab .ct-slider .ct-line { flex-wrap: nowrap; }
-.convtwist-lab input[type="range"] { flex: 1; min-width: 5rem; height: 2.75rem; margin: 0; padding: 0; accent-color: var(--ct-accent); }
-.convtwist-lab .ct-slider input[type="text"] { width: 4.6rem; height: 2.75rem; padding: 0 0.5rem; border: 1px solid var(--ct-edge); border-radius: 0.4rem; background: var(--ct-field); text-align: end; }
-.convtwist-lab .ct-two { display: grid; grid-template-columns: minmax(0, 1.15fr) minmax(0, 1fr); gap: 0.9rem 1.25rem; margin: 0.75rem 0; align-items: start; }
-.convtwist-lab .ct-board { line-height: 0; cursor: crosshair; }
-.convtwist-lab .ct-board svg, .convtwist-lab .ct-ringed svg { display: block; width: 100%; height: auto; }
-.convtwist-lab .ct-paper { fill: var(--ct-field); }
-.convtwist-lab .ct-on { fill: var(--ct-ink); }
-.convtwist-lab .ct-new { fill: var(--ct-accent); }
-.convtwist-lab .ct-skip { fill: var(--ct-mark); fill-opacity: 0.6; }
-.convtwist-lab .ct-lines { fill: none; stroke: var(--ct-line); stroke-width: 1; vector-effect: non-scaling-stroke; }
-.convtwist-lab .ct-lines.ct-strong { stroke: var(--ct-edge); }
-.convtwist-lab .ct-band { fill: var(--ct-mark); fill-opacity: 0.22; }
-.convtwist-lab .ct-here { fill: none; stroke: var(--ct-mark); stroke-width: 3; vector-effect: non-scaling-stroke; }
-.convtwist-lab .ct-link { fill: none; stroke: var(--ct-edge); stroke-linecap: round; stroke-linejoin: round; }
-.convtwist-lab .ct-link.ct-lit { stroke: var(--ct-mark); }
-.convtwist-lab .ct-node { cursor: pointer; }
-.convtwist-lab .ct-node circle { fill: var(--ct-field); stroke: var(--ct-edge); stroke-width: 0.01; }
-.convtwist-lab .ct-node.ct-hub circle { stroke-width: 0.03; }
-.convtwist-lab .ct-node.ct-heard circle { fill: var(--ct-mark-fill); stroke: var(--ct-mark); }
-.convtwist-lab .ct-node.ct-picked circle { stroke: var(--ct-accent); stroke-width: 0.04; }
-.convtwist-lab .ct-node text { fill: var(--ct-ink); text-anchor: middle; dominant-baseline: central; }
-.convtwist-lab .ct-key svg { width: 1.1rem; height: 1.1rem; }
-.convtwist-lab .ct-verdict { padding: 0.5rem 0.75rem; border-inline-start: 4px solid var(--ct-accent); background: var(--ct-field); }
-.convtwist-lab .ct-measures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 10.5rem), 1fr)); gap: 0.6rem 1rem; margin: 0.9rem 0; }
-.convtwist-lab .ct-measures dt { margin: 0 !important; color: var(--ct-muted); font-size: 0.82rem; font-weight: 500; }
-.convtwist-lab .ct-measures dd { margin: 0 !important; font-weight: 650; }
-@media (max-width: 40rem) { .convtwist-lab .ct-two { grid-template-columns: minmax(0, 1fr); } }
+.ct-two { display: grid; grid-template-columns: minmax(0, 1.15fr) minmax(0, 1fr); gap: 0.9rem 1.25rem; margin: 0.75rem 0; align-items: start; }
+.ct-board { line-height: 0; cursor: crosshair; }
+.ct-board svg, .ct-ringed svg { display: block; width: 100%; height: auto; }
+.ct-paper { fill: var(--ct-field); }
+.ct-on { fill: var(--ct-ink); }
+.ct-new { fill: var(--ct-accent); }
+.ct-skip { fill: var(--ct-mark); fill-opacity: 0.6; }
+.ct-lines { fill: none; stroke: var(--ct-line); stroke-width: 1; vector-effect: non-scaling-stroke; }
+.ct-lines.ct-strong { stroke: var(--ct-edge); }
+.ct-band { fill: var(--ct-mark); fill-opacity: 0.22; }
+.ct-here { fill: none; stroke: var(--ct-mark); stroke-width: 3; vector-effect: non-scaling-stroke; }
+.ct-link { fill: none; stroke: var(--ct-edge); stroke-linecap: round; stroke-linejoin: round; }
+.ct-link.ct-lit { stroke: var(--ct-mark); }
+.ct-node { cursor: pointer; }
+.ct-node circle { fill: var(--ct-field); stroke: var(--ct-edge); stroke-width: 0.01; }
+.ct-node.ct-hub circle { stroke-width: 0.03; }
+.ct-node.ct-heard circle { fill: var(--ct-mark-fill); stroke: var(--ct-mark); }
+.ct-node.ct-picked circle { stroke: var(--ct-accent); stroke-width: 0.04; }
+.ct-node text { fill: var(--ct-ink); text-anchor: middle; dominant-baseline: central; }
+.ct-key svg { width: 1.1rem; height: 1.1rem; }
+.ct-measures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 10.5rem), 1fr)); gap: 0.6rem 1rem; margin: 0.9rem 0; }
+.ct-measures dt { margin: 0 !important; color: var(--ct-muted); font-size: 0.82rem; font-weight: 500; }
+.ct-measures dd { margin: 0 !important; font-weight: 650; }
+@media (max-width: 40rem) { .ct-two { grid-template-columns: minmax(0, 1fr); } }
 `;
 
 const whole = (value) => value.toLocaleString("en");
@@ -69,7 +67,10 @@ function torchLines({ channels: n, groups, permute, links, alternate, residual }
   const plain = `connections(${n}, ${groups})`;
   const permuted = order ? `connections(${n}, ${groups}, ${order})` : plain;
   const skip = residual ? "" : ", residual=False";
+  const used = ["clustering", "connections", "depth_to_reach_all", "path_length", permute === "small_world" && "small_world"];
   return [
+    "from convtwist import ConvTwist2d",
+    `from convtwist.channels import ${used.filter(Boolean).join(", ")}\n`,
     alternate ? `plain, permuted = ${plain}, ${permuted}` : `board = ${permuted}`,
     alternate && "board = plain | permuted",
     "path_length(board), path_length(board, directed=True), clustering(board)",
@@ -78,7 +79,89 @@ function torchLines({ channels: n, groups, permute, links, alternate, residual }
   ].filter(Boolean).join("\n");
 }
 
-function mountBoard(root, config) {
+/** Boards and measures of the settings; `key` tells them from others. */
+function measure(settings, key) {
+  const { channels, groups, permute, links, alternate, residual } = settings;
+  const permuted = connections(channels, groups, permute, links);
+  const plain = connections(channels, groups);
+  const boards = alternate ? [plain, permuted] : [permuted];
+  const layers = stack(boards, residual);
+  const both = boards.reduce(union);
+  return { key, boards, both, layers, depth: layers.depth(), near: pathLength(both), far: pathLength(both, true), tight: clustering(both) };
+}
+
+/** Draw the board after `layers` layers and say in the caption what it holds. */
+function drawBoard(board, caption, { channels: n, groups, layers, residual }, { now, before, through }) {
+  const fresh = (i) => layers > 1 && through.data[i] && !before.data[i];
+  const skipOnly = (i) => now.data[i] && !through.data[i];
+  const width = n / groups;
+  board.innerHTML = `<svg viewBox="-0.3 -0.3 ${n + 0.6} ${n + 0.6}" aria-hidden="true"><path class="ct-paper" d="M0 0h${n}v${n}H0z"/>` +
+    `<path class="ct-on" d="${cells(n, (i) => through.data[i] && !fresh(i))}"/><path class="ct-new" d="${cells(n, fresh)}"/>` +
+    `<path class="ct-skip" d="${cells(n, skipOnly)}"/><path class="ct-lines" d="${gridLines(n, 1)}"/>` +
+    `<path class="ct-lines ct-strong" d="${gridLines(n, width)}"/><rect class="ct-band" width="${n}" height="1"/>` +
+    `<rect class="ct-band" width="1" height="${n}"/><rect class="ct-here" width="1" height="1"/></svg>`;
+  const sum = count(now);
+  const all = n * n;
+  caption.textContent = layers === 1
+    ? `one layer: ${whole(count(through))} of ${whole(all)} cells dark, a 3\u00d73 kernel each${residual ? "; the skip connection adds the diagonal" : ""}`
+    : `after ${layers} layers: ${whole(sum)} of ${whole(all)} pairs reached (${pretty(Number(((100 * sum) / all).toFixed(1)))}\u00a0%), ${whole(sum - count(before))} more than after ${layers - 1}`;
+}
+
+/** Draw the ring of groups with an arrow for each way that signals take. */
+function drawRing(ring, caption, { channels, groups }, { both }) {
+  const width = channels / groups;
+  const size = Math.min(0.085, 2 / groups);
+  const spot = (group) => {
+    const angle = (2 * Math.PI * group) / groups - Math.PI / 2;
+    return groups === 1 ? [0, 0] : [0.9 * Math.cos(angle), 0.9 * Math.sin(angle)];
+  };
+  const weight = new Map();
+  for (let i = 0; i < channels * channels; i++) {
+    if (!both.data[i]) continue;
+    const key = Math.floor(Math.floor(i / channels) / width) * groups + Math.floor((i % channels) / width);
+    weight.set(key, (weight.get(key) ?? 0) + 1);
+  }
+  let links = "";
+  for (const [key, paths] of weight) {
+    const [to, from] = [Math.floor(key / groups), key % groups];
+    if (to === from) continue;
+    const [[x, y], [u, v]] = [spot(from), spot(to)];
+    // Long ways bend towards the middle, and all a little to one side, so that a link and its answer stay apart.
+    const way = Math.hypot(u - x, v - y);
+    const pull = 1 - 0.28 * Math.min(1, way);
+    const [mx, my] = [((x + u) / 2) * pull - (v - y) * 0.12, ((y + v) / 2) * pull + (u - x) * 0.12];
+    const [begin, end] = [Math.hypot(mx - x, my - y), Math.hypot(u - mx, v - my)];
+    const [dx, dy] = [(u - mx) / end, (v - my) / end];
+    const [sx, sy] = [x + ((mx - x) / begin) * size, y + ((my - y) / begin) * size];
+    const [ex, ey] = [u - dx * (size + 0.02), v - dy * (size + 0.02)];
+    const head = Math.min(0.055, size * 0.8, way / 4);
+    const [hx, hy] = [dx * head, dy * head];
+    const thick = Math.min(0.02, size / 4) * (0.35 + (0.65 * Math.sqrt(paths)) / width);
+    links += `<path class="ct-link" data-to="${to}" stroke-width="${thick.toFixed(4)}" d="` +
+      `M${sx} ${sy}Q${mx} ${my} ${ex} ${ey}M${ex - hx - hy * 0.6} ${ey - hy + hx * 0.6}L${ex} ${ey}L${ex - hx + hy * 0.6} ${ey - hy - hx * 0.6}"/>`;
+  }
+  const nodes = Array.from({ length: groups }, (_, group) => {
+    const [x, y] = spot(group);
+    const hub = weight.has(group * groups + group);
+    const label = groups <= 32 ? `<text x="${x}" y="${y}" font-size="${(size * 1.05).toFixed(3)}">${group}</text>` : "";
+    return `<g class="ct-node${hub ? " ct-hub" : ""}" data-group="${group}"><circle cx="${x}" cy="${y}" r="${size}"/>${label}</g>`;
+  }).join("");
+  ring.innerHTML = `<svg viewBox="-1.02 -1.02 2.04 2.04" aria-hidden="true">${links}${nodes}</svg>`.replace(/-?\d+\.\d{4,}/g, (number) => Number(number).toFixed(3));
+  caption.textContent = `${many(groups, "group")} of ${many(width, "channel")}; an arrow leads to the group that reads${[...weight.keys()].some((key) => key % (groups + 1) === 0) ? ", a thick rim marks groups that read themselves" : ""}`;
+}
+
+/** When, if ever, everything has reached everything. */
+function judge({ channels, groups, permute }, { depth, near }) {
+  const never = "However many layers are stacked, ";
+  if (depth !== null) return depth === 1 ? "One layer is enough: every output reads every input." : `After ${depth} layers every output depends on every input.`;
+  if (near < Infinity) return `${never}some output never depends on some input, although all are linked: without the skip connection signals only ever move on.`;
+  if (permute === "none" && groups === channels) return `${never}every channel keeps to itself: this is a depthwise convolution. Permute the channels, or use fewer groups.`;
+  if (permute === "none") return `${never}the groups never meet. Permute the channels.`;
+  if (permute === "4-cycle") return `${never}the ${groups / 4} meta-groups of four never meet. Link them: that is the small world.`;
+  return `${never}some channels never meet. Try ${permute === "shuffle" ? "the cycle" : "more links, or the shuffle"}.`;
+}
+
+function mountBoard({ root, config }) {
   const settings = { ...config }; // what is on show
   const typed = { ...config }; // what the fields say, once all of it fits together
   const picked = { row: Math.min(5, config.channels - 1), column: 0 };
@@ -92,87 +175,16 @@ function mountBoard(root, config) {
   const measures = make("dl", { class: "ct-measures" });
   const code = make("code");
 
-  const measure = (key) => {
-    const { channels, groups, permute, links, alternate, residual } = settings;
-    const permuted = connections(channels, groups, permute, links);
-    const plain = connections(channels, groups);
-    const boards = alternate ? [plain, permuted] : [permuted];
-    const layers = stack(boards, residual);
-    const both = boards.reduce(union);
-    world = { key, boards, both, layers, depth: layers.depth(), near: pathLength(both), far: pathLength(both, true), tight: clustering(both) };
-  };
-
-  const drawBoard = () => {
-    const { channels: n, groups, layers, residual } = settings;
-    const { now, before, through } = world;
-    const fresh = (i) => layers > 1 && through.data[i] && !before.data[i];
-    const skipOnly = (i) => now.data[i] && !through.data[i];
-    const width = n / groups;
-    board.innerHTML = `<svg viewBox="-0.3 -0.3 ${n + 0.6} ${n + 0.6}" aria-hidden="true"><path class="ct-paper" d="M0 0h${n}v${n}H0z"/>` +
-      `<path class="ct-on" d="${cells(n, (i) => through.data[i] && !fresh(i))}"/><path class="ct-new" d="${cells(n, fresh)}"/>` +
-      `<path class="ct-skip" d="${cells(n, skipOnly)}"/><path class="ct-lines" d="${gridLines(n, 1)}"/>` +
-      `<path class="ct-lines ct-strong" d="${gridLines(n, width)}"/><rect class="ct-band" width="${n}" height="1"/>` +
-      `<rect class="ct-band" width="1" height="${n}"/><rect class="ct-here" width="1" height="1"/></svg>`;
-    const sum = count(now);
-    const all = n * n;
-    boardCaption.textContent = layers === 1
-      ? `one layer: ${whole(count(through))} of ${whole(all)} cells dark, a 3\u00d73 kernel each${residual ? "; the skip connection adds the diagonal" : ""}`
-      : `after ${layers} layers: ${whole(sum)} of ${whole(all)} pairs reached (${pretty(Number(((100 * sum) / all).toFixed(1)))}\u00a0%), ${whole(sum - count(before))} more than after ${layers - 1}`;
-  };
-
-  const drawRing = () => {
-    const { channels, groups } = settings;
-    const width = channels / groups;
-    const size = Math.min(0.085, 2 / groups);
-    const spot = (group) => {
-      const angle = (2 * Math.PI * group) / groups - Math.PI / 2;
-      return groups === 1 ? [0, 0] : [0.9 * Math.cos(angle), 0.9 * Math.sin(angle)];
-    };
-    const weight = new Map();
-    for (let i = 0; i < channels * channels; i++) {
-      if (!world.both.data[i]) continue;
-      const key = Math.floor(Math.floor(i / channels) / width) * groups + Math.floor((i % channels) / width);
-      weight.set(key, (weight.get(key) ?? 0) + 1);
-    }
-    let links = "";
-    for (const [key, paths] of weight) {
-      const [to, from] = [Math.floor(key / groups), key % groups];
-      if (to === from) continue;
-      const [[x, y], [u, v]] = [spot(from), spot(to)];
-      // Long ways bend towards the middle, and all a little to one side, so that a link and its answer stay apart.
-      const way = Math.hypot(u - x, v - y);
-      const pull = 1 - 0.28 * Math.min(1, way);
-      const [mx, my] = [((x + u) / 2) * pull - (v - y) * 0.12, ((y + v) / 2) * pull + (u - x) * 0.12];
-      const [begin, end] = [Math.hypot(mx - x, my - y), Math.hypot(u - mx, v - my)];
-      const [dx, dy] = [(u - mx) / end, (v - my) / end];
-      const [sx, sy] = [x + ((mx - x) / begin) * size, y + ((my - y) / begin) * size];
-      const [ex, ey] = [u - dx * (size + 0.02), v - dy * (size + 0.02)];
-      const head = Math.min(0.055, size * 0.8, way / 4);
-      const [hx, hy] = [dx * head, dy * head];
-      const thick = Math.min(0.02, size / 4) * (0.35 + (0.65 * Math.sqrt(paths)) / width);
-      links += `<path class="ct-link" data-to="${to}" stroke-width="${thick.toFixed(4)}" d="` +
-        `M${sx} ${sy}Q${mx} ${my} ${ex} ${ey}M${ex - hx - hy * 0.6} ${ey - hy + hx * 0.6}L${ex} ${ey}L${ex - hx + hy * 0.6} ${ey - hy - hx * 0.6}"/>`;
-    }
-    const nodes = Array.from({ length: groups }, (_, group) => {
-      const [x, y] = spot(group);
-      const hub = weight.has(group * groups + group);
-      const label = groups <= 32 ? `<text x="${x}" y="${y}" font-size="${(size * 1.05).toFixed(3)}">${group}</text>` : "";
-      return `<g class="ct-node${hub ? " ct-hub" : ""}" data-group="${group}"><circle cx="${x}" cy="${y}" r="${size}"/>${label}</g>`;
-    }).join("");
-    ring.innerHTML = `<svg viewBox="-1.02 -1.02 2.04 2.04" aria-hidden="true">${links}${nodes}</svg>`.replace(/-?\d+\.\d{4,}/g, (number) => Number(number).toFixed(3));
-    ringCaption.textContent = `${many(groups, "group")} of ${many(width, "channel")}; an arrow leads to the group that reads${[...weight.keys()].some((key) => key % (groups + 1) === 0) ? ", a thick rim marks groups that read themselves" : ""}`;
-  };
-
   /** Mark one cell, its row and its column, and say what they mean. */
   const point = (row, column) => {
     const { channels: n, groups, layers } = settings;
     Object.assign(picked, { row: Math.min(row, n - 1), column: Math.min(column, n - 1) });
     const [rowBand, columnBand] = board.querySelectorAll(".ct-band");
     const here = board.querySelector(".ct-here");
-    rowBand.setAttribute("y", picked.row);
-    columnBand.setAttribute("x", picked.column);
-    here.setAttribute("x", picked.column);
-    here.setAttribute("y", picked.row);
+    rowBand.setAttribute("y", String(picked.row));
+    columnBand.setAttribute("x", String(picked.column));
+    here.setAttribute("x", String(picked.column));
+    here.setAttribute("y", String(picked.row));
     const reach = layers === 1 ? world.through : world.now;
     const all = [...Array(n).keys()];
     const sources = all.filter((j) => reach.data[picked.row * n + j]);
@@ -187,36 +199,25 @@ function mountBoard(root, config) {
     const width = n / groups;
     const own = Math.floor(picked.row / width);
     const heard = new Set(sources.map((j) => Math.floor(j / width)));
-    for (const node of ring.querySelectorAll(".ct-node")) {
+    for (const node of /** @type {NodeListOf<SVGElement>} */ (ring.querySelectorAll(".ct-node"))) {
       const group = Number(node.dataset.group);
       node.classList.toggle("ct-heard", heard.has(group));
       node.classList.toggle("ct-picked", group === own);
     }
-    for (const link of ring.querySelectorAll(".ct-link")) link.classList.toggle("ct-lit", Number(link.dataset.to) === own);
-  };
-
-  /** When, if ever, everything has reached everything. */
-  const judge = () => {
-    const { channels, groups, permute } = settings;
-    const { depth, near } = world;
-    const never = "However many layers are stacked, ";
-    if (depth !== null) finding.textContent = depth === 1 ? "One layer is enough: every output reads every input." : `After ${depth} layers every output depends on every input.`;
-    else if (near < Infinity) finding.textContent = `${never}some output never depends on some input, although all are linked: without the skip connection signals only ever move on.`;
-    else if (permute === "none" && groups === channels) finding.textContent = `${never}every channel keeps to itself: this is a depthwise convolution. Permute the channels, or use fewer groups.`;
-    else if (permute === "none") finding.textContent = `${never}the groups never meet. Permute the channels.`;
-    else if (permute === "4-cycle") finding.textContent = `${never}the ${groups / 4} meta-groups of four never meet. Link them: that is the small world.`;
-    else finding.textContent = `${never}some channels never meet. Try ${permute === "shuffle" ? "the cycle" : "more links, or the shuffle"}.`;
+    for (const link of /** @type {NodeListOf<SVGElement>} */ (ring.querySelectorAll(".ct-link"))) {
+      link.classList.toggle("ct-lit", Number(link.dataset.to) === own);
+    }
   };
 
   const redraw = oncePerFrame(() => {
     const { channels: n, groups, permute, links, layers, alternate, residual } = settings;
     const key = [n, groups, permute, links, alternate, residual].join();
-    if (world?.key !== key) measure(key);
+    if (world?.key !== key) world = measure(settings, key);
     Object.assign(world, { now: world.layers.at(layers), before: world.layers.at(layers - 1), through: world.layers.convolved(layers) });
-    drawBoard();
-    drawRing();
-    judge();
-    linksField.element.hidden = permute !== "small_world";
+    drawBoard(board, boardCaption, settings, world);
+    drawRing(ring, ringCaption, settings, world);
+    finding.textContent = judge(settings, world);
+    labels.links.hidden = permute !== "small_world";
     keys.hidden = layers === 1 && !residual;
     newKey.hidden = layers === 1;
     skipKey.hidden = !residual;
@@ -236,51 +237,45 @@ function mountBoard(root, config) {
   });
 
   // Controls
-  const fault = make("p", { class: "ct-note ct-fault", id: freshId(), role: "status" });
-  const faults = new Map();
-  let ready = false;
+  const faults = faultBox();
   const apply = () => {
     const clash = faults.size ? null : misfit(typed);
-    for (const [key, { field }] of Object.entries(fields)) {
-      if (faults.has(key) || clash?.field === key) field.setAttribute("aria-invalid", "true");
-      else field.removeAttribute("aria-invalid");
-    }
+    for (const [key, field] of Object.entries(fields)) markInvalid(field, faults.has(key) || clash?.field === key);
     const { channels, groups, permute } = settings;
     const order = permute === "none" ? "not permuted" : ORDERS.find(([key]) => key === permute)[1];
-    const kept = `Still on show: ${channels} channels in ${many(groups, "group")}, ${order}.`;
-    fault.textContent = faults.size || clash ? [...faults.values(), clash?.text ?? "", kept].filter(Boolean).join(" ") : "";
-    if (faults.size || clash) return;
+    const wrong = faults.size || clash;
+    faults.show(clash?.text, wrong && `Still on show: ${channels} channels in ${many(groups, "group")}, ${order}.`);
+    if (wrong) return;
     Object.assign(settings, typed);
     redraw();
   };
-  const fields = Object.fromEntries(Object.entries(NUMBERS).map(([key, [label, least, most]]) => {
-    const field = make("input", { type: "number", inputmode: "numeric", min: least, max: most, step: 1, "aria-describedby": fault.id });
-    field.addEventListener("input", () => {
-      const value = Number(field.value);
-      if (field.value.trim() !== "" && Number.isInteger(value) && value >= least && value <= most) {
-        faults.delete(key);
-        typed[key] = value;
-      } else faults.set(key, `${label} needs a whole number from ${least} to ${most}.`);
+  const fields = Object.fromEntries(Object.entries(NUMBERS).map(([key, [name, least, most]]) => [key, wholeField({
+    name, least, most, describedBy: faults.element.id,
+    onValue(value) {
+      typed[key] = value;
       apply();
-    });
-    return [key, { field, element: make("label", { class: "ct-field" }, make("span", {}, label), field) }];
-  }));
-  const linksField = fields.links;
+    },
+    onFault(text) {
+      faults.set(key, text && `${text}.`);
+      apply();
+    },
+  })]));
+  const labels = Object.fromEntries(Object.entries(NUMBERS).map(([key, [name]]) => [key, labelled(name, fields[key])]));
   const orders = choice("Permutation", ORDERS, (value) => {
     typed.permute = value;
-    linksField.element.hidden = value !== "small_world";
+    labels.links.hidden = value !== "small_world";
     apply();
   });
   const stacks = choice("Stack", [["all", "permuted layers"], ["turns", "plain and permuted in turn"]], (value) => {
     typed.alternate = value === "turns";
     apply();
   });
-  const skip = make("input", { type: "checkbox", on: { change: () => ((typed.residual = skip.checked), apply()) } });
+  const skip = tick("checkbox", "skip connection, u + f(u)", (on) => ((typed.residual = on), apply()));
+  let ready = false;
   const layers = slider({
     onChange: (value) => ((typed.layers = value), apply()),
     onFault(text) {
-      if (text) faults.set("layers", text);
-      else faults.delete("layers");
+      faults.set("layers", text);
       if (ready) apply();
     },
   });
@@ -288,10 +283,10 @@ function mountBoard(root, config) {
   const start = () => {
     faults.clear();
     Object.assign(typed, config);
-    for (const [key, { field }] of Object.entries(fields)) field.value = typed[key];
+    for (const [key, field] of Object.entries(fields)) field.value = typed[key];
     orders.select.value = typed.permute;
     stacks.select.value = typed.alternate ? "turns" : "all";
-    skip.checked = typed.residual;
+    skip.input.checked = typed.residual;
     layers.set(typed.layers);
     ready = true;
     apply();
@@ -308,7 +303,7 @@ function mountBoard(root, config) {
   const keys = make("div", { class: "ct-legend" }, square("on", "reached"), newKey, skipKey);
   const toCell = (event) => {
     const n = settings.channels;
-    const box = board.firstChild.getBoundingClientRect();
+    const box = board.firstElementChild.getBoundingClientRect();
     const index = (share) => Math.min(n - 1, Math.max(0, Math.floor(share * (n + 0.6) - 0.3)));
     point(index((event.clientY - box.top) / box.height), index((event.clientX - box.left) / box.width));
   };
@@ -339,24 +334,25 @@ function mountBoard(root, config) {
   ring.addEventListener("pointerover", (event) => event.pointerType === "mouse" && toGroup(event));
 
   root.replaceChildren(
-    make("style", {}, STYLE),
-    make("p", { class: "ct-title" }, "Channel board"),
-    make("p", { class: "ct-lead" }, "A grouped convolution lets each output channel read a few input channels only. Reorder the channels, stack some layers, and see how soon everyone has heard from everyone."),
-    make("div", { class: "ct-tools" }, fields.channels.element, fields.groups.element, orders.element, linksField.element),
-    make("div", { class: "ct-tools" }, layers.element, stacks.element, make("label", { class: "ct-radio" }, skip, "skip connection, u + f(u)"),
-      make("button", { type: "button", class: "ct-button", on: { click: start } }, "Reset")),
-    fault,
+    ...opening({
+      title: "Channel board",
+      task: "A grouped convolution lets each output channel read a few input channels only. Reorder the channels, stack some layers, and see after how many layers every output depends on every input.",
+      ask: "16 groups of 4 channels, and no permutation. How many layers must be stacked until output 0 depends on input 63?",
+      answer: "No number is enough. Without a permutation a group only ever reads itself, so the 16 groups never meet.",
+    }),
+    make("div", { class: "ct-tools" }, labels.channels, labels.groups, orders.element, labels.links),
+    make("div", { class: "ct-tools" }, layers.element, stacks.element, skip.element, button("Reset", start)),
+    faults.element,
     finding,
     sentence,
     make("div", { class: "ct-two" },
       make("div", { class: "ct-figure" }, boardCaption, boardFrame, keys, help),
       make("div", { class: "ct-figure" }, ringCaption, ring)),
     measures,
-    make("div", { class: "ct-torch" }, make("div", { class: "ct-caption" }, "the same in PyTorch"),
-      make("pre", { class: "ct-code", tabindex: "0", "aria-label": "The same in PyTorch" }, code)),
+    codeBox("The same in PyTorch", code),
     make("p", { class: "ct-note" }, "Path length and clustering are Watts and Strogatz\u2019s: links count both ways, and a channel is no neighbour of itself; with plain and permuted layers in turn, both kinds of links count. Each dark cell costs nine weights, a 3\u00d73 kernel; biases are not counted."),
   );
   start();
 }
 
-mountAll("channel-board", mountBoard);
+mountAll("channel-board", mountBoard, STYLE);

@@ -59,7 +59,6 @@ def channel_board(channels: int = 64, groups: int = 16, permute: str | None = "4
         },
         still=(_drawn(board), f"Board of {channels} output rows by {channels} input columns; {int(board.sum())} cells "
                "are dark, where the output reads the input"),
-        pruned=True,
     )
 
 

@@ -4,30 +4,29 @@ import {
   cutOut, drawnInputs, overlapCount, phaseSums, resizeThenConvolve, stampTaps, subsample, total, transpose, verdict,
 } from "./checkerboard_rules.mjs";
 import { greyPlane, paintGrey, picturePicker, readStill } from "./picture.mjs";
-import { arrowTarget, choice, choiceGrid, freshId, make, mountAll, oncePerFrame, pretty } from "./widgets.mjs";
+import {
+  arrowTarget, button, captioned, choice, choiceGrid, codeBox, faultBox, freshId, labelled, make, markInvalid, mountAll, oncePerFrame,
+  opening, pretty, wholeField,
+} from "./widgets.mjs";
 
 const FIELDS = { kernel: ["Kernel", 1, 9], stride: ["Stride", 1, 6], padding: ["Padding", 0, 8] };
 const MOST_NUMBERED = 16; // cells a side, beyond which the numbers of the heat map would be too small to read
 const STYLE = `
-.convtwist-lab .ct-stamps { display: grid; grid-template-columns: repeat(var(--ct-columns), var(--ct-cell)); gap: 2px 0; padding: 0 1px; width: max-content; }
-.convtwist-lab .ct-stamp { height: 1.25rem; border: 1px solid var(--ct-edge); border-radius: 3px; background: var(--ct-field); color: var(--ct-muted); font-size: 0.75rem; line-height: 1.15rem; text-align: center; }
-.convtwist-lab .ct-stamp.ct-patch { color: var(--ct-ink); }
-.convtwist-lab .ct-small .ct-stamp.ct-patch::after { content: none; }
-.convtwist-lab .ct-column { align-self: end; margin: 0.35rem 3px 0; background: var(--ct-accent); border-radius: 2px 2px 0 0; }
-.convtwist-lab .ct-column.ct-cut { background: none; border: 1px dashed var(--ct-edge); border-bottom: 0; }
-.convtwist-lab .ct-heat { max-width: 26rem; cursor: crosshair; }
-.convtwist-lab .ct-heat svg { display: block; width: 100%; height: auto; }
-.convtwist-lab .ct-heat rect { stroke: var(--ct-line); stroke-width: 0.03; fill: color-mix(in srgb, var(--ct-accent) calc(var(--share) * 1%), var(--ct-field)); }
-.convtwist-lab .ct-heat rect.ct-ring { fill: none; stroke: var(--ct-mark); stroke-width: 0.14; }
-.convtwist-lab .ct-heat text { font-size: 0.52px; text-anchor: middle; fill: var(--ct-ink); }
-.convtwist-lab .ct-verdict { padding: 0.55rem 0.8rem; border-inline-start: 4px solid var(--ct-mark); background: var(--ct-field); }
-.convtwist-lab .ct-verdict.ct-even { border-color: var(--ct-accent); }
-.convtwist-lab .ct-mark.ct-region { aspect-ratio: auto; transform: none; }
-.convtwist-lab .ct-photograph .ct-tools { margin-top: 0.6rem; }
-@media (max-width: 30rem) { .convtwist-lab .ct-scroll.ct-counts { --ct-cell: 1.5rem; } }`;
-
-const captioned = (caption, content, below = null) =>
-  make("div", { class: "ct-half" }, make("div", { class: "ct-caption" }, caption), content, below);
+.ct-stamps { display: grid; grid-template-columns: repeat(var(--ct-columns), var(--ct-cell)); gap: 2px 0; padding: 0 1px; width: max-content; }
+.ct-stamp { height: 1.25rem; border: 1px solid var(--ct-edge); border-radius: 3px; background: var(--ct-field); color: var(--ct-muted); font-size: 0.75rem; line-height: 1.15rem; text-align: center; }
+.ct-stamp.ct-patch { color: var(--ct-ink); }
+.ct-small .ct-stamp.ct-patch::after { content: none; }
+.ct-column { align-self: end; margin: 0.35rem 3px 0; background: var(--ct-accent); border-radius: 2px 2px 0 0; }
+.ct-column.ct-cut { background: none; border: 1px dashed var(--ct-edge); border-bottom: 0; }
+.ct-heat { max-width: 26rem; cursor: crosshair; }
+.ct-heat svg { display: block; width: 100%; height: auto; }
+.ct-heat rect { stroke: var(--ct-line); stroke-width: 0.03; fill: color-mix(in srgb, var(--ct-accent) calc(var(--share) * 1%), var(--ct-field)); }
+.ct-heat rect.ct-ring { fill: none; stroke: var(--ct-mark); stroke-width: 0.14; }
+.ct-heat text { font-size: 0.52px; text-anchor: middle; fill: var(--ct-ink); }
+.ct-verdict:not(.ct-even) { border-color: var(--ct-mark); }
+.ct-mark.ct-region { aspect-ratio: auto; transform: none; }
+.ct-photograph .ct-tools { margin-top: 0.6rem; }
+@media (max-width: 30rem) { .ct-scroll.ct-counts { --ct-cell: 1.5rem; } }`;
 
 /** The upper half: counts along one axis and over two. */
 function countsView() {
@@ -92,7 +91,7 @@ function countsView() {
       return bar;
     });
     const picture = make("div", { class: "ct-stamps", "aria-hidden": "true" }, ...stamps, ...bars);
-    picture.style.setProperty("--ct-columns", full.length);
+    picture.style.setProperty("--ct-columns", String(full.length));
     grid = choiceGrid({
       label: `Counts along one axis, ${counts.length} output cells`, height: 1, width: full.length,
       onPick: (_, column) => point(state.row, column - padding),
@@ -151,7 +150,7 @@ function countsView() {
 }
 
 /** The lower half: a photograph, made small and enlarged again in two ways. */
-function photographView(root, settings) {
+function photographView(lab, settings) {
   const state = { grey: null, side: 128, row: 0, column: 0, results: null };
   const whole = make("canvas", { role: "img", "aria-label": "The photograph in grey" });
   const mark = make("span", { class: "ct-mark ct-region" });
@@ -189,10 +188,14 @@ function photographView(root, settings) {
     if (!state.results) return;
     const [, width] = extent();
     const sharp = devicePixelRatio || 1;
-    const times = Math.max(1, Math.floor((halves.firstChild.clientWidth * sharp) / width));
+    const times = Math.max(1, Math.floor((halves.firstElementChild.clientWidth * sharp) / width));
     for (const { canvas } of views) canvas.style.width = `${(width * times) / sharp}px`;
   };
-  new ResizeObserver(fit).observe(halves);
+  lab.whileShown((signal) => {
+    const watch = new ResizeObserver(fit);
+    watch.observe(halves);
+    signal.addEventListener("abort", () => watch.disconnect());
+  });
 
   const redraw = oncePerFrame(() => {
     if (!state.grey) return;
@@ -267,7 +270,7 @@ function photographView(root, settings) {
     state.side = Number(value);
     if (state.grey) moveTo(state.row, state.column);
   });
-  sides.select.value = state.side;
+  sides.select.value = String(state.side);
   const weights = choice("Weights", [["ones", "all ones"], ["bilinear", "bilinear"], ["random", "random"]], (value) => {
     settings.weights = value;
     redraw();
@@ -280,8 +283,8 @@ function photographView(root, settings) {
   const element = make(
     "div",
     { class: "ct-photograph" },
-    make("p", { class: "ct-subtitle" }, "What it does to a photograph"),
-    picturePicker(root, (pixels) => show(pixels)),
+    make("h4", { class: "ct-subtitle" }, "What it does to a photograph"),
+    picturePicker(lab, (pixels) => show(pixels)),
     make("div", { class: "ct-tools" }, weights.element, enlarging.element, sides.element),
     advice,
     halves,
@@ -304,51 +307,43 @@ function photographView(root, settings) {
   };
 }
 
-function mountCheckerboard(root, config, still) {
+function mountCheckerboard({ root, config, still, ...lab }) {
   const settings = { ...config };
-  const faults = new Map();
-  const fault = make("p", { class: "ct-note ct-fault", id: freshId(), role: "status" });
+  const faults = faultBox();
   const finding = make("p", { class: "ct-verdict", "aria-live": "polite" });
   const code = make("code");
   const counts = countsView();
-  const photograph = photographView(root, settings);
+  const photograph = photographView({ root, ...lab }, settings);
 
   const update = oncePerFrame(() => {
     const { kernel, stride, padding } = settings;
     const input = drawnInputs(config.input, kernel, stride);
     const room = stride * (input - 1) + kernel;
     const cut = room <= 2 * padding;
-    const messages = [...faults.values()];
-    if (cut) messages.push(`Padding ${padding} cuts ${2 * padding} cells from an output of ${room}: use at most ${Math.floor((room - 1) / 2)}.`);
-    fault.textContent = messages.join(" ");
-    for (const [name, field] of Object.entries(fields)) {
-      if (faults.has(name) || (cut && name === "padding")) field.setAttribute("aria-invalid", "true");
-      else field.removeAttribute("aria-invalid");
-    }
+    faults.show(cut && `Padding ${padding} cuts ${2 * padding} cells from an output of ${room}: use at most ${Math.floor((room - 1) / 2)}.`);
+    for (const [name, field] of Object.entries(fields)) markInvalid(field, faults.has(name) || (cut && name === "padding"));
     if (cut) return;
     const { even, text } = verdict(kernel, stride, padding);
     finding.textContent = text;
     finding.classList.toggle("ct-even", even);
     const ones = (size) => `torch.ones(1, 1, ${size}, ${size})`;
-    code.textContent = `F.conv_transpose2d(${ones(input)}, ${ones(kernel)}, stride=${stride}${padding ? `, padding=${padding}` : ""})`;
+    code.textContent = "import torch\nfrom torch.nn import functional as F\n\n" +
+      `F.conv_transpose2d(${ones(input)}, ${ones(kernel)}, stride=${stride}${padding ? `, padding=${padding}` : ""})`;
     counts.show(input, settings);
     photograph.redraw();
   });
 
-  const fields = {};
-  const labels = Object.entries(FIELDS).map(([name, [label, least, most]]) => {
-    const field = make("input", { type: "number", inputmode: "numeric", min: least, max: most, step: 1, "aria-describedby": fault.id });
-    field.addEventListener("input", () => {
-      const value = Number(field.value);
-      if (field.value.trim() !== "" && Number.isInteger(value) && value >= least && value <= most) {
-        faults.delete(name);
-        settings[name] = value;
-      } else faults.set(name, `${label} needs a whole number from ${least} to ${most}; ${settings[name]} stays in use.`);
+  const fields = Object.fromEntries(Object.entries(FIELDS).map(([key, [name, least, most]]) => [key, wholeField({
+    name, least, most, describedBy: faults.element.id,
+    onValue(value) {
+      settings[key] = value;
       update();
-    });
-    fields[name] = field;
-    return make("label", { class: "ct-field" }, make("span", {}, label), field);
-  });
+    },
+    onFault(text) {
+      faults.set(key, text && `${text}; ${settings[key]} stays in use.`);
+      update();
+    },
+  })]));
   const start = () => {
     faults.clear();
     Object.assign(settings, config);
@@ -356,22 +351,21 @@ function mountCheckerboard(root, config, still) {
     update();
   };
   root.replaceChildren(
-    make("style", {}, STYLE),
-    make("p", { class: "ct-title" }, "Checkerboard"),
-    make(
-      "p", { class: "ct-lead" },
-      "A transposed convolution stamps its kernel once for each input cell, a stride apart. Change the numbers and count the stamps on each output cell; point at a cell, or walk there with the arrow keys, to see whose they are.",
-    ),
-    make("div", { class: "ct-tools" }, ...labels, make("button", { type: "button", class: "ct-button", on: { click: start } }, "Start again")),
-    fault,
+    ...opening({
+      title: "Checkerboard",
+      task: "A transposed convolution stamps its kernel once for each input cell, a stride apart. Change the numbers and count the stamps on each output cell; point at a cell, or walk there with the arrow keys, to see whose they are.",
+      ask: "A kernel of 3 at stride 2 gives uneven counts. Which kernel sizes at stride 2 give even ones?",
+      answer: "2, 4, 6 and every other multiple of the stride: then the same number of stamps falls on each cell. Even counts are not yet an even picture; that depends on the weights as well.",
+    }),
+    make("div", { class: "ct-tools" }, ...Object.entries(FIELDS).map(([key, [name]]) => labelled(name, fields[key])), button("Start again", start)),
+    faults.element,
     finding,
     counts.element,
-    make("div", { class: "ct-torch" }, make("div", { class: "ct-caption" }, "the same counts in PyTorch"),
-      make("pre", { class: "ct-code", tabindex: "0", "aria-label": "The same counts in PyTorch" }, code)),
+    codeBox("The same counts in PyTorch", code),
     photograph.element,
   );
   start();
   if (still) readStill(still).then(photograph.show);
 }
 
-mountAll("checkerboard", mountCheckerboard);
+mountAll("checkerboard", mountCheckerboard, STYLE);

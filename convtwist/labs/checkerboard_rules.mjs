@@ -73,8 +73,12 @@ export function phaseSums(taps, stride) {
   return sums;
 }
 
-/** Transposed convolution of one plane: a stamp for each cell, added up where they overlap; first down, then across. */
-export function transpose(input, [down, across], { stride = 1, padding = 0 } = {}) {
+/**
+ * Transposed convolution of one plane: a stamp for each cell, added up where they overlap; first down, then across.
+ * @param {any[]} taps
+ */
+export function transpose(input, taps, { stride = 1, padding = 0 } = {}) {
+  const [down, across] = taps;
   const height = stride * (input.height - 1) + down.length - 2 * padding;
   const width = stride * (input.width - 1) + across.length - 2 * padding;
   if (height < 1 || width < 1) throw new RangeError("the padding cuts everything off");
@@ -147,10 +151,14 @@ export function cutOut(input, top, left, height, width) {
   return output;
 }
 
-/** The cure: enlarge first, then an ordinary convolution that keeps the size and repeats the edge. */
-export function resizeThenConvolve(input, [down, across], scale, mode) {
+/**
+ * The cure: enlarge first, then an ordinary convolution that keeps the size and repeats the edge.
+ * @param {any[]} taps
+ */
+export function resizeThenConvolve(input, taps, scale, mode) {
+  const [down, across] = taps;
   const large = resize(input, scale, mode);
-  const [above, before] = [down, across].map((taps) => Math.floor((taps.length - 1) / 2));
+  const [above, before] = [down, across].map((axis) => Math.floor((axis.length - 1) / 2));
   const framed = cutOut(large, -above, -before, large.height + down.length - 1, large.width + across.length - 1);
   return correlate(correlate(framed, plane(down.length, 1, down)), plane(1, across.length, across));
 }

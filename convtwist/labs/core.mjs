@@ -4,6 +4,13 @@
 
 export const pair = (value) => (Array.isArray(value) ? value : [value, value]);
 
+/**
+ * @typedef {{height: number, width: number, data: Float64Array | Float32Array | Uint8Array}} Plane
+ * @param {number} height
+ * @param {number} width
+ * @param {Float64Array | Float32Array | Uint8Array} data
+ * @returns {Plane}
+ */
 export const plane = (height, width, data = new Float64Array(height * width)) => ({ height, width, data });
 
 export const planeFromRows = (rows) => plane(rows.length, rows[0].length, Float64Array.from(rows.flat()));

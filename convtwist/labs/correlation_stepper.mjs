@@ -2,8 +2,10 @@
 // Book: chapter 1.
 import { correlate, magnitude, plane, planeFromRows } from "./core.mjs";
 import { greyPlane, paintGrey, paintSigned, picturePicker, readStill } from "./picture.mjs";
+import { patchGrid, pixelPicker, terms, widen, writeSum } from "./products.mjs";
 import {
-  arrowTarget, choice, choiceGrid, freshId, make, mountAll, numberGrid, oncePerFrame, player, pretty,
+  button, captioned, choice, choiceGrid, faultBox, freshId, labelled, make, mountAll, numberGrid, oncePerFrame, opening,
+  player, pretty, signedScale, tick, tint, wholeField,
 } from "./widgets.mjs";
 
 const repeated = (row, times) => Array.from({ length: times }, () => row);
@@ -25,46 +27,30 @@ const SIX = [
 ];
 
 const EXAMPLES = {
+  edge: ["One edge, from 30 to 0", repeated([30, 30, 30, 0, 0, 0], 6), "columns"],
   counting: ["Count to eight", COUNTING, "hand"],
   six: ["6 \u00d7 6 numbers, left minus right", SIX, "columns"],
-  edge: ["One edge, from 30 to 0", repeated([30, 30, 30, 0, 0, 0], 6), "columns"],
   edges: ["Two edges, 1 \u22121", TWO_EDGES, "pair"],
   edgesDown: ["Two edges, 1 over \u22121", TWO_EDGES, "pairDown"],
 };
+const OWN = "own";
+const MOST = { input: 12, kernel: 7 };
 
 const applied = ({ height, width, data }, flip) => plane(height, width, flip ? data.slice().reverse() : data);
-
-/** The terms of one output number: [input value, weight] pairs in reading order. */
-function terms(input, weights, row, column) {
-  return Array.from(weights.data, (weight, tap) => {
-    const y = row + Math.floor(tap / weights.width);
-    return [input.data[y * input.width + column + (tap % weights.width)], weight];
-  });
-}
-
-const signed = (value) => (value < 0 ? `(${pretty(value)})` : pretty(value));
-const product = ([value, weight]) => `${signed(value)}\u00a0\u00d7\u00a0${signed(weight)}`;
-
-/** Write "where: a x b + c x d = sum" into a paragraph. */
-function writeSum(paragraph, where, pairs, sum) {
-  paragraph.replaceChildren(
-    make("span", { class: "ct-where" }, `${where}: `),
-    pairs.map(product).join(" + "),
-    " = ",
-    make("strong", {}, pretty(sum)),
-  );
-}
-
-/** Tint a cell blue or red by its share of the largest magnitude, faintly enough to keep its text legible. */
-function tintSigned(element, value, largest) {
-  const share = largest > 0 ? (Math.abs(value) / largest) * 0.3 : 0;
-  element.style.backgroundColor = share ? `rgba(${value < 0 ? "33, 102, 172" : "178, 24, 43"}, ${share.toFixed(3)})` : "";
-}
 
 function tintLevels(cells, { data }) {
   const low = Math.min(...data);
   const range = Math.max(...data) - low || 1;
   cells.forEach((cell, i) => cell.element.style.setProperty("--ct-level", ((data[i] - low) / range).toFixed(3)));
+}
+
+/** A plane of another size: what there is stays, the rest is 0. */
+function resized({ height, width, data }, newHeight, newWidth) {
+  const result = plane(newHeight, newWidth);
+  for (let row = 0; row < Math.min(height, newHeight); row++) {
+    for (let column = 0; column < Math.min(width, newWidth); column++) result.data[row * newWidth + column] = data[row * width + column];
+  }
+  return result;
 }
 
 const figure = (caption, content, extra = null) =>
@@ -74,19 +60,67 @@ const figure = (caption, content, extra = null) =>
 const paired = (sign, content) =>
   make("div", { class: "ct-pair" }, make("div", { class: "ct-sign", "aria-hidden": "true" }, sign), content);
 
-/** The upper half: numbers. Returns {element, reset, kernel, flip}; `onKernel` runs whenever the kernel changes. */
-function numbersView(config, onKernel) {
-  const state = { input: null, kernel: null, flip: false, row: 0, column: 0, output: null };
-  const faults = { input: [], kernel: [] };
+/** The kernel as it is applied, turned by 180 degrees: {element, show(weights, largest)}. */
+function turnedKernel({ height, width }) {
+  const cells = Array.from({ length: height * width }, () => make("div", { class: "ct-cell" }));
+  const rows = Array.from({ length: height }, (_, row) => make("div", { class: "ct-row" }, ...cells.slice(row * width, (row + 1) * width)));
+  const copy = make("div", { class: "ct-grid", "aria-hidden": "true" }, ...rows);
+  copy.style.setProperty("--ct-columns", width);
+  return {
+    element: make("div", { class: "ct-turned" }, make("div", { class: "ct-caption" }, "as applied: turned by 180\u00b0"), copy),
+    show(weights, largest) {
+      widen(copy, Array.from(weights.data, pretty));
+      cells.forEach((cell, i) => {
+        cell.textContent = pretty(weights.data[i]);
+        tint(cell, weights.data[i], largest);
+      });
+    },
+  };
+}
+
+/** Height and width of the input and of the kernel, to choose: {elements, settle()}; `onSize(which)` after a change. */
+function sizeFields(state, faults, onSize) {
+  const fields = Object.fromEntries(Object.keys(MOST).map((which) => [which, ["height", "width"].map((side) => {
+    const field = wholeField({
+      name: `The ${which}\u2019s ${side}`, least: 1, most: MOST[which], describedBy: faults.element.id,
+      onFault: (text) => mark(text && `${text}; ${state[which][side]} stays in use.`),
+      onValue(value) {
+        const now = state[which];
+        const [input, kernel] = ["input", "kernel"].map((one) => (one === which ? value : state[one][side]));
+        if (kernel > input) return mark(`A kernel with a ${side} of ${kernel} does not fit into an input with a ${side} of ${input}; ${now[side]} stays in use.`);
+        const size = { height: now.height, width: now.width, [side]: value };
+        state[which] = resized(now, size.height, size.width);
+        onSize(which);
+      },
+    });
+    const mark = (text) => {
+      faults.set(which + side, text);
+      if (text) field.setAttribute("aria-invalid", "true");
+      else field.removeAttribute("aria-invalid");
+    };
+    return field;
+  })]));
+  return {
+    elements: Object.entries(fields).map(([which, [height, width]]) =>
+      make("fieldset", { class: "ct-set ct-sides" }, make("legend", {}, `Size of the ${which}`), labelled("height", height), labelled("width", width))),
+    settle() {
+      for (const [which, both] of Object.entries(fields)) {
+        both.forEach((field, i) => {
+          const side = ["height", "width"][i];
+          field.value = state[which][side];
+          field.removeAttribute("aria-invalid");
+          faults.set(which + side, "");
+        });
+      }
+    },
+  };
+}
+
+/** Input, kernel and output as grids of numbers, and the sum behind one output: {stage, sum, build(), refresh(), point()}. */
+function numberGrids(state, faults, onEdit) {
   const stage = make("div", { class: "ct-stage" });
   const sum = make("p", { class: "ct-sum", "aria-live": "polite" });
-  const messages = make("p", { class: "ct-note ct-fault", role: "status" });
   let inputGrid, kernelGrid, outputGrid, turned;
-
-  const note = (which) => (list) => {
-    faults[which] = list;
-    messages.textContent = [...faults.input, ...faults.kernel].join(" ");
-  };
 
   const point = (row, column) => {
     const { input, output } = state;
@@ -108,59 +142,78 @@ function numbersView(config, onKernel) {
     writeSum(sum, `Output row ${row}, column ${column}`, terms(input, weights, row, column), output.data[row * output.width + column]);
   };
 
-  const recompute = () => {
+  const refresh = () => {
     const { input, kernel, flip } = state;
-    const output = correlate(input, kernel, { flip });
-    state.output = output;
-    const largest = magnitude(output);
+    const output = (state.output = correlate(input, kernel, { flip }));
+    const [largest, most] = [magnitude(output), magnitude(kernel)];
     outputGrid.cells.forEach((cell, i) => {
       cell.text.textContent = pretty(output.data[i]);
-      tintSigned(cell.element, output.data[i], largest);
+      tint(cell.element, output.data[i], largest);
     });
     tintLevels(inputGrid.cells, input);
-    const most = magnitude(kernel);
-    kernelGrid.cells.forEach((cell, i) => tintSigned(cell.element, kernel.data[i], most));
-    turned.hidden = !flip;
-    const weights = applied(kernel, flip);
-    [...turned.querySelectorAll(".ct-cell")].forEach((cell, i) => {
-      cell.textContent = pretty(weights.data[i]);
-      tintSigned(cell, weights.data[i], most);
-    });
+    kernelGrid.cells.forEach((cell, i) => tint(cell.element, kernel.data[i], most));
+    const weights = Array.from(kernel.data, pretty);
+    widen(outputGrid.element, Array.from(output.data, pretty));
+    widen(kernelGrid.element, weights);
+    widen(inputGrid.element, Array.from(input.data, pretty), 0.8 * (1 + Math.max(...weights.map((text) => text.length))));
+    turned.element.hidden = !flip;
+    turned.show(applied(kernel, flip), most);
     point(Math.min(state.row, output.height - 1), Math.min(state.column, output.width - 1));
-    onKernel(kernel, flip);
   };
 
-  const rebuild = () => {
+  const build = () => {
     const { input, kernel } = state;
-    const height = input.height - kernel.height + 1;
-    const width = input.width - kernel.width + 1;
-    const grids = { plane: input, label: `Input, ${input.height} by ${input.width}`, name: "Input" };
-    inputGrid = numberGrid({ ...grids, onChange: recompute, onMessage: note("input") });
-    kernelGrid = numberGrid({
-      plane: kernel, label: `Kernel, ${kernel.height} by ${kernel.width}`, name: "Kernel",
-      onChange: recompute, onMessage: note("kernel"),
-    });
+    const [height, width] = [input.height - kernel.height + 1, input.width - kernel.width + 1];
+    const editable = (which, name) => {
+      faults.set(which, "");
+      const { height, width } = state[which];
+      return numberGrid({
+        plane: state[which], label: `${name}, ${height} by ${width}`, name,
+        onChange: () => onEdit(which), onMessage: (list) => faults.set(which, list.join(" ")),
+      });
+    };
+    inputGrid = editable("input", "Input");
+    kernelGrid = editable("kernel", "Kernel");
+    state.output = null;
     outputGrid = choiceGrid({ label: `Output, ${height} by ${width}`, height, width, onPick: (row, column) => state.output && point(row, column) });
     inputGrid.element.classList.add("ct-levels");
-    const copy = make("div", { class: "ct-grid", "aria-hidden": "true" });
-    copy.style.setProperty("--ct-columns", kernel.width);
-    for (let row = 0; row < kernel.height; row++) {
-      copy.append(make("div", { class: "ct-row" }, ...Array.from({ length: kernel.width }, () => make("div", { class: "ct-cell" }))));
-    }
-    turned = make("div", { class: "ct-turned" }, make("div", { class: "ct-caption" }, "as applied: turned by 180\u00b0"), copy);
-    note("input")([]);
-    note("kernel")([]);
+    turned = turnedKernel(kernel);
     stage.replaceChildren(
       figure(`input ${input.height} \u00d7 ${input.width}`, inputGrid.element),
-      paired("\u2217", figure(`kernel ${kernel.height} \u00d7 ${kernel.width}`, kernelGrid.element, turned)),
+      paired("\u2217", figure(`kernel ${kernel.height} \u00d7 ${kernel.width}`, kernelGrid.element, turned.element)),
       paired("=", figure(`output ${height} \u00d7 ${width}`, outputGrid.element)),
     );
-    state.output = null;
+  };
+  return { stage, sum, build, refresh, point };
+}
+
+/** The upper half: numbers. Returns {element, start}; `onKernel(kernel, flip)` runs whenever the kernel changes. */
+function numbersView(config, onKernel) {
+  const state = { input: null, kernel: null, flip: false, row: 0, column: 0, output: null };
+  const faults = faultBox();
+  const recompute = () => {
+    grids.refresh();
+    onKernel(state.kernel, state.flip);
+  };
+  const menus = { input: null, kernel: null };
+  const edited = (which) => {
+    menus.input.select.value = OWN;
+    if (which === "kernel") menus.kernel.select.value = OWN;
     recompute();
   };
-
-  const use = (input, kernel) => {
+  const grids = numberGrids(state, faults, edited);
+  const rebuild = () => {
     walk.stop();
+    grids.build();
+    sizes.settle();
+    recompute();
+  };
+  const sizes = sizeFields(state, faults, (which) => {
+    menus.input.select.value = OWN;
+    if (which === "kernel") menus.kernel.select.value = OWN;
+    rebuild();
+  });
+  const use = (input, kernel) => {
     Object.assign(state, { input: planeFromRows(input), kernel: planeFromRows(kernel), row: 0, column: 0 });
     rebuild();
   };
@@ -170,105 +223,91 @@ function numbersView(config, onKernel) {
     onStep(by) {
       const { width, data } = state.output;
       const next = (state.row * width + state.column + by + data.length) % data.length;
-      point(Math.floor(next / width), next % width);
+      grids.point(Math.floor(next / width), next % width);
     },
   });
   // While it plays, a screen reader would be interrupted at every cell.
-  walk.element.addEventListener("playing", ({ detail }) => sum.setAttribute("aria-live", detail ? "off" : "polite"));
+  walk.element.addEventListener("playing", (/** @type {CustomEvent} */ { detail }) => grids.sum.setAttribute("aria-live", detail ? "off" : "polite"));
 
-  const start = () => {
-    const [, input, kernel] = EXAMPLES.counting;
-    example.select.value = config.input ? "" : "counting";
-    kernels.select.value = config.kernel ? "" : kernel;
-    state.flip = false;
-    element.querySelector("input[type=radio]").checked = true;
-    use(config.input ?? input, config.kernel ?? KERNELS[kernel][1]);
-  };
-  const names = (table) => Object.entries(table).map(([key, [text]]) => [key, text]);
-  const example = choice("Example", names(EXAMPLES), (key) => {
+  const names = (table) => [...Object.entries(table).map(([key, [text]]) => [key, text]), [OWN, "custom"]];
+  menus.input = choice("Example", names(EXAMPLES), (key) => {
+    if (key === OWN) return;
     const [, input, kernel] = EXAMPLES[key];
-    kernels.select.value = kernel;
+    menus.kernel.select.value = kernel;
     use(input, KERNELS[kernel][1]);
   });
-  const kernels = choice("Kernel", names(KERNELS), (key) => {
+  menus.kernel = choice("Kernel", names(KERNELS), (key) => {
+    if (key === OWN) return;
     const kernel = planeFromRows(KERNELS[key][1]);
     if (kernel.height > state.input.height || kernel.width > state.input.width) {
-      messages.textContent = `A kernel of ${kernel.height} \u00d7 ${kernel.width} does not fit into this input; the one before stays in use.`;
+      faults.show(`A kernel of ${kernel.height} \u00d7 ${kernel.width} does not fit into this input; the one before stays in use.`);
+      menus.kernel.select.value = OWN;
       return;
     }
-    walk.stop();
     state.kernel = kernel;
     rebuild();
   });
   const group = freshId();
-  const operation = (text, flip) => {
-    const radio = make("input", { type: "radio", name: group, on: { change: () => ((state.flip = flip), recompute()) } });
-    radio.checked = state.flip === flip;
-    return make("label", { class: "ct-radio" }, radio, text);
+  const operation = (text, flip) => tick("radio", text, () => ((state.flip = flip), recompute()), { name: group });
+  const [correlation, convolution] = [operation("cross-correlation", false), operation("true convolution", true)];
+  const start = () => {
+    const [, input, kernel] = EXAMPLES.edge;
+    menus.input.select.value = config.input || config.kernel ? OWN : "edge";
+    menus.kernel.select.value = config.kernel ? OWN : kernel;
+    state.flip = false;
+    correlation.input.checked = true;
+    use(config.input ?? input, config.kernel ?? KERNELS[kernel][1]);
   };
-  const tools = make(
-    "div",
-    { class: "ct-tools" },
-    example.element,
-    kernels.element,
-    make("fieldset", { class: "ct-set" }, make("legend", {}, "Operation"), operation("cross-correlation", false), operation("true convolution", true)),
+  const element = make(
+    "div", {},
+    make("div", { class: "ct-tools" }, menus.input.element, menus.kernel.element, ...sizes.elements,
+      make("fieldset", { class: "ct-set" }, make("legend", {}, "Operation"), correlation.element, convolution.element)),
+    grids.stage, faults.element, grids.sum,
+    make("div", { class: "ct-line" }, walk.element, button("Start again", start)),
   );
-  const reset = make("button", { type: "button", class: "ct-button", on: { click: start } }, "Start again");
-  const element = make("div", {}, tools, stage, messages, sum, make("div", { class: "ct-line" }, walk.element, reset));
   return { element, start };
 }
 
-/** The lower half: the same kernel on a photograph. */
-function photographView(root) {
+/** The lower half: the same kernel on a photograph, with brightness from 0 to 1. */
+function photographView(lab) {
   const state = { grey: null, response: null, kernel: null, flip: false, row: 0, column: 0, picked: false };
   const before = make("canvas", { role: "img", "aria-label": "The photograph in grey" });
   const after = make("canvas", { role: "img", "aria-label": "The response: blue negative, red positive, white zero" });
-  const marks = [make("span", { class: "ct-mark" }), make("span", { class: "ct-mark" })];
-  const low = make("span"), high = make("span");
+  const scale = signedScale();
   const oneSided = make("p", { class: "ct-note" });
   const sum = make("p", { class: "ct-sum", "aria-live": "polite" });
-  const patch = make("div", { class: "ct-grid ct-levels", "aria-hidden": "true" });
+  const patch = patchGrid();
   const help = make(
     "p",
     { class: "ct-note", id: freshId() },
-    "Click a pixel, or focus a picture and press the arrow keys (with Shift, ten pixels at a time). Brightness runs from 0, black, to 255, white.",
+    "Click a pixel, or focus a picture and press the arrow keys (with Shift, ten pixels at a time). Brightness runs from 0, black, to 1, white; numbers are rounded to three digits.",
   );
-
-  const place = (mark, canvas, row, column, height, width) => {
-    mark.style.left = `${(100 * (column + width / 2)) / canvas.width}%`;
-    mark.style.top = `${(100 * (row + height / 2)) / canvas.height}%`;
-    mark.style.width = `max(12px, ${(100 * width) / canvas.width}%)`;
-  };
 
   const drawPick = oncePerFrame(() => {
     const { grey, response, row, column } = state;
     if (!response) return;
     const weights = applied(state.kernel, state.flip);
     const pairs = terms(grey, weights, row, column);
-    place(marks[0], before, row, column, weights.height, weights.width);
-    place(marks[1], after, row, column, 1, 1);
+    pickers[0].mark(row, column, weights.height, weights.width);
+    pickers[1].mark(row, column, 1, 1);
     writeSum(sum, `Row ${row}, column ${column}`, pairs, response.data[row * response.width + column]);
-    patch.style.setProperty("--ct-columns", weights.width);
-    patch.replaceChildren(
-      ...Array.from({ length: weights.height }, (_, y) =>
-        make("div", { class: "ct-row" }, ...pairs.slice(y * weights.width, (y + 1) * weights.width).map(([value, weight]) => {
-          const corner = make("span", { class: "ct-corner" }, `\u00d7${pretty(weight)}`);
-          const cell = make("div", { class: "ct-cell ct-pixel" }, make("span", {}, pretty(value)), corner);
-          cell.style.backgroundColor = `rgb(${value}, ${value}, ${value})`;
-          cell.style.color = value > 117 ? "#000" : "#fff";
-          return cell;
-        })),
-      ),
-    );
+    patch.show(weights, pairs);
   });
-
-  const pick = (row, column) => {
-    if (!state.response) return;
+  const stand = (row, column) => {
     state.row = Math.min(state.response.height - 1, Math.max(0, row));
     state.column = Math.min(state.response.width - 1, Math.max(0, column));
-    state.picked = true;
     drawPick();
   };
+  const pick = (row, column) => {
+    if (!state.response) return;
+    state.picked = true;
+    stand(row, column);
+  };
+  const one = { height: 1, width: 1 };
+  const pickers = [
+    pixelPicker({ canvas: before, label: "Photograph, pixel picker", help, now: () => state, pick }),
+    pixelPicker({ canvas: after, label: "Response, pixel picker", help, now: () => ({ ...state, kernel: one }), pick }),
+  ];
 
   const redraw = oncePerFrame(() => {
     const { grey, kernel, flip } = state;
@@ -279,78 +318,35 @@ function photographView(root) {
       return;
     }
     const response = correlate(grey, kernel, { flip });
-    const scale = magnitude(response);
+    const largest = magnitude(response);
     state.response = response;
-    paintSigned(after, response, scale);
+    paintSigned(after, response, largest);
+    scale.set(largest);
     oneSided.textContent = Math.min(...kernel.data) < 0 ? ""
       : "No weight is negative, so nothing here is blue. Choose a kernel with weights of both signs, above, to see edges.";
-    low.textContent = pretty(-scale);
-    high.textContent = pretty(scale);
     // Until the reader picks a pixel, stand where the answer is strongest.
-    const strongest = response.data.findIndex((value) => Math.abs(value) === scale);
-    const at = state.picked ? [state.row, state.column] : [Math.floor(strongest / response.width), strongest % response.width];
-    state.row = Math.min(response.height - 1, at[0]);
-    state.column = Math.min(response.width - 1, at[1]);
-    drawPick();
+    const strongest = response.data.findIndex((value) => Math.abs(value) === largest);
+    if (state.picked) stand(state.row, state.column);
+    else stand(Math.floor(strongest / response.width), strongest % response.width);
   });
 
-  const frame = (canvas, mark, label, shift) => {
-    const toPixel = (event) => {
-      const box = canvas.getBoundingClientRect();
-      const { height, width } = shift ? state.kernel : { height: 1, width: 1 };
-      const row = ((event.clientY - box.top) / box.height) * canvas.height - (height - 1) / 2;
-      const column = ((event.clientX - box.left) / box.width) * canvas.width - (width - 1) / 2;
-      pick(Math.floor(row), Math.floor(column));
-    };
-    return make(
-      "div",
-      {
-        class: "ct-photo", tabindex: "0", role: "application", "aria-label": label, "aria-describedby": help.id,
-        on: {
-          click: toPixel,
-          pointermove: (event) => event.pointerType === "mouse" && event.buttons === 1 && toPixel(event),
-          keydown: (event) => {
-            if (!state.response) return;
-            const { height, width } = state.response;
-            const target = arrowTarget(event, state.row, state.column, height, width, event.shiftKey ? 10 : 1);
-            if (!target) return;
-            event.preventDefault();
-            pick(...target);
-          },
-        },
-      },
-      canvas,
-      mark,
-    );
-  };
-
   const show = (pixels) => {
-    state.grey = greyPlane(pixels);
+    const levels = greyPlane(pixels);
+    state.grey = plane(levels.height, levels.width, Float64Array.from(levels.data, (value) => value / 255));
     state.picked = false;
-    paintGrey(before, state.grey);
+    paintGrey(before, levels);
     redraw();
   };
-  const captioned = (text, content, below = null) =>
-    make("div", { class: "ct-half" }, make("div", { class: "ct-caption" }, text), content, below);
-  const scale = make(
-    "div",
-    { class: "ct-scale" },
-    low, make("span", { class: "ct-bar", role: "img", "aria-label": "Colours from blue through white to red" }, make("span", {}, "0")), high,
-  );
   const element = make(
     "div",
     { class: "ct-photograph" },
-    make("p", { class: "ct-subtitle" }, "The same kernel on a photograph"),
-    picturePicker(root, show),
-    make(
-      "div",
-      { class: "ct-halves" },
-      captioned("before: brightness", frame(before, marks[0], "Photograph, pixel picker", true)),
-      captioned("after: response", frame(after, marks[1], "Response, pixel picker", false), scale),
-    ),
+    make("h4", { class: "ct-subtitle" }, "The same kernel on a photograph"),
+    picturePicker(lab, show),
+    make("div", { class: "ct-halves" },
+      captioned("before: brightness", pickers[0].element), captioned("after: response", pickers[1].element, scale.element)),
     oneSided,
     help,
-    make("div", { class: "ct-line ct-patchline" }, patch, sum),
+    make("div", { class: "ct-line ct-patchline" }, patch.element, sum),
   );
   return {
     element,
@@ -362,16 +358,16 @@ function photographView(root) {
   };
 }
 
-function mountStepper(root, config, still) {
-  const photograph = photographView(root);
+function mountStepper({ root, config, still, ...lab }) {
+  const photograph = photographView({ root, ...lab });
   const numbers = numbersView(config, photograph.setKernel);
   root.replaceChildren(
-    make("p", { class: "ct-title" }, "Correlation stepper"),
-    make(
-      "p",
-      { class: "ct-lead" },
-      "Point at an output cell, or walk there with the arrow keys: the patch it looks at lights up, each cell with its weight, and the sum is written out. Any number can be changed.",
-    ),
+    ...opening({
+      title: "Correlation stepper",
+      task: "Point at an output cell, or walk there with the arrow keys: its patch is marked in the input, each cell with its weight, and the sum is written out. Any number can be changed.",
+      ask: "Each row of the input is 30, 30, 30, 0, 0, 0, and each row of the kernel is 2, 0, \u22122. In which columns is the output not 0, and what is it there?",
+      answer: "In the two middle columns, where the patch has 30 on its left and 0 on its right: 3 \u00d7 30 \u00d7 2 = 180. Elsewhere the left and the right column of the patch are equal and cancel.",
+    }),
     numbers.element,
     photograph.element,
   );
@@ -379,4 +375,4 @@ function mountStepper(root, config, still) {
   if (still) readStill(still).then(photograph.show);
 }
 
-mountAll("correlation-stepper", mountStepper);
+mountAll("correlation-stepper", mountStepper, ".ct-sides { gap: 0 0.4rem; flex-wrap: nowrap; } .ct-sides input[type=number] { width: 4.2rem; }");

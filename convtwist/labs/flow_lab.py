@@ -56,7 +56,8 @@ def flow_lab(photo, *, motion: str = "rotate", amount: float | None = None, step
         raise ValueError("field must be two rows of three finite numbers")
     return build(
         "flow lab",
-        ("core.mjs", "widgets.mjs", "picture.mjs", "operators.mjs", "warp.mjs", "slider.mjs", "flow_lab.mjs"),
+        ("core.mjs", "widgets.mjs", "picture.mjs", "operators.mjs", "warp.mjs", "slider.mjs", "playback.mjs",
+         "field.mjs", "flow_lab.mjs"),
         says="Here a lab moves this photograph by many small steps of a first-order operator, beside the exact "
         "motion, and shows the error and when the numbers blow up.",
         config={
@@ -64,5 +65,4 @@ def flow_lab(photo, *, motion: str = "rotate", amount: float | None = None, step
             "field": rows,
         },
         still=(to_data_url(photo), alt),
-        pruned=True,
     )

@@ -3,7 +3,9 @@
 import { correlate, magnitude, plane } from "./core.mjs";
 import { BASIS, compose, decompose, energy, evenPart, frequencies, oddPart, quarterTurn, replicated } from "./operators.mjs";
 import { greyPlane, paintGrey, paintSigned, picturePicker, readStill } from "./picture.mjs";
-import { choice, freshId, make, mountAll, numberGrid, oncePerFrame, pretty } from "./widgets.mjs";
+import {
+  button, captioned, choice, faultBox, freshId, make, mountAll, numberGrid, oncePerFrame, opening, pretty, signedScale, tick, tint,
+} from "./widgets.mjs";
 
 const over = (divisor, ...weights) => weights.map((weight) => weight / divisor);
 
@@ -29,37 +31,32 @@ const MOST_SCALED = 1e9;
 const LAYOUT = [0, 1, 3, 2, 4, 6, 5, 7, 8];
 
 const STYLE = `
-.convtwist-lab .ct-wide { --ct-cell: 3.5rem; }
-.convtwist-lab .ct-wide .ct-cell { font-size: 0.86rem; }
-.convtwist-lab .ct-wide .ct-cell:has([aria-invalid]) { background-color: var(--ct-field) !important; }
-.convtwist-lab .ct-named .ct-corner { left: 5px; top: 4px; right: auto; bottom: auto; color: var(--ct-ink); font-size: 0.75rem; }
-.convtwist-lab .ct-named .ct-cell input { padding-top: 0.9rem; }
-.convtwist-lab .ct-parts { display: grid; grid-template-columns: 1fr 1fr; gap: 1.25rem 1rem; margin-top: 0.75rem; }
-.convtwist-lab .ct-parts .ct-grid { --ct-cell: 3.2rem; }
-.convtwist-lab .ct-parts .ct-cell { height: 2.1rem; font-size: 0.82rem; }
-.convtwist-lab .ct-parts .ct-button { margin-top: 0.5rem; }
-.convtwist-lab .ct-compass { display: block; width: 8.2rem; height: 8.2rem; border: 1px solid var(--ct-line); border-radius: 50%; color: var(--ct-accent); background: var(--ct-field); }
-.convtwist-lab .ct-spectrum { display: grid; grid-template-columns: auto minmax(0, 9.5rem); justify-content: start; gap: 0.2rem 0.4rem; font-size: 0.8rem; color: var(--ct-muted); }
-.convtwist-lab .ct-spectrum canvas { aspect-ratio: 1; border: 1px solid var(--ct-edge); }
-.convtwist-lab .ct-axis { display: flex; justify-content: space-between; }
-.convtwist-lab .ct-axis.ct-upright { flex-direction: column; text-align: end; }
-.convtwist-lab .ct-ramp { flex: 1; height: 0.8rem; border: 1px solid var(--ct-edge); background: linear-gradient(to right, #000, #fff); }
-.convtwist-lab .ct-choices { display: flex; flex-wrap: wrap; justify-content: space-between; align-items: end; gap: 0.5rem 1.5rem; }
+.ct-wide { --ct-cell: 3.5rem; }
+.ct-wide .ct-cell { font-size: 0.86rem; }
+.ct-wide .ct-cell:has([aria-invalid]) { background-color: var(--ct-field) !important; }
+.ct-named .ct-corner { left: 5px; top: 4px; right: auto; bottom: auto; color: var(--ct-ink); font-size: 0.75rem; }
+.ct-named .ct-cell input { padding-top: 0.9rem; }
+.ct-parts { display: grid; grid-template-columns: 1fr 1fr; gap: 1.25rem 1rem; margin-top: 0.75rem; }
+.ct-parts .ct-grid { --ct-cell: 3.2rem; }
+.ct-parts .ct-cell { height: 2.1rem; font-size: 0.82rem; }
+.ct-parts .ct-button { margin-top: 0.5rem; }
+.ct-compass { display: block; width: 8.2rem; height: 8.2rem; border: 1px solid var(--ct-line); border-radius: 50%; color: var(--ct-accent); background: var(--ct-field); }
+.ct-spectrum { display: grid; grid-template-columns: auto minmax(0, 9.5rem); justify-content: start; gap: 0.2rem 0.4rem; font-size: 0.8rem; color: var(--ct-muted); }
+.ct-spectrum canvas { aspect-ratio: 1; border: 1px solid var(--ct-edge); }
+.ct-axis { display: flex; justify-content: space-between; }
+.ct-axis.ct-upright { flex-direction: column; text-align: end; }
+.ct-ramp { flex: 1; height: 0.8rem; border: 1px solid var(--ct-edge); background: linear-gradient(to right, #000, #fff); }
+.ct-choices { display: flex; flex-wrap: wrap; justify-content: space-between; align-items: end; gap: 0.5rem 1.5rem; }
 @media (max-width: 30rem) {
-  .convtwist-lab .ct-sign { display: none; }
-  .convtwist-lab .ct-parts .ct-grid { --ct-cell: 2.75rem; }
-  .convtwist-lab .ct-parts .ct-cell { font-size: 0.72rem; }
+  .ct-sign { display: none; }
+  .ct-parts .ct-grid { --ct-cell: 2.75rem; }
+  .ct-parts .ct-cell { font-size: 0.72rem; }
 }
 `;
 
 const tidy = (value) => (Math.abs(value) < 1e-12 ? 0 : value);
 const percent = (share) => `${pretty(Math.round(share * 1000) / 10)}\u00a0%`;
 const sumOf = (weights) => tidy(weights.reduce((a, b) => a + b, 0));
-
-function tint(element, value, largest) {
-  const share = largest > 0 ? (Math.abs(value) / largest) * 0.3 : 0;
-  element.style.backgroundColor = share > 1e-9 ? `rgba(${value < 0 ? "33, 102, 172" : "178, 24, 43"}, ${share.toFixed(3)})` : "";
-}
 
 /** K = dx + 0.25 dxyy, with coefficients of nought left out. */
 function asSum(coefficients) {
@@ -89,7 +86,7 @@ function smallKernel(name) {
   const cells = Array.from({ length: 9 }, () => make("div", { class: "ct-cell" }));
   const rows = [0, 3, 6].map((start) => make("div", { class: "ct-row" }, ...cells.slice(start, start + 3)));
   const element = make("div", { class: "ct-grid", role: "img" }, ...rows);
-  element.style.setProperty("--ct-columns", 3);
+  element.style.setProperty("--ct-columns", "3");
   const write = (weights, largest) => {
     element.setAttribute("aria-label", `${name}: ${weights.map((weight) => pretty(tidy(weight))).join(", ")}`);
     cells.forEach((cell, i) => {
@@ -144,16 +141,12 @@ function spectrum() {
   return { element, words, write };
 }
 
-function mountMicroscope(root, config, still) {
+function mountMicroscope({ root, config, still, ...lab }) {
   const kernel = plane(3, 3);
   const coefficients = plane(3, 3);
   const state = { grey: null, asPicture: false };
-  const faults = { kernel: [], coefficients: [] };
-  const messages = make("p", { class: "ct-note ct-fault", role: "status" });
-  const note = (which) => (list) => {
-    faults[which] = list;
-    messages.textContent = [...faults.kernel, ...faults.coefficients].join(" ");
-  };
+  const faults = faultBox();
+  const note = (which) => (list) => faults.set(which, list.join(" "));
   const weightsNow = () => Array.from(kernel.data);
 
   const kernelGrid = numberGrid({ plane: kernel, label: "Kernel, 3 by 3", name: "Weight", onChange: () => edited("kernel"), onMessage: note("kernel") });
@@ -165,9 +158,6 @@ function mountMicroscope(root, config, still) {
     cell.corner.textContent = BASIS[LAYOUT[i]];
     cell.focus.setAttribute("aria-label", `Coefficient of ${BASIS[LAYOUT[i]]}`);
   });
-  // Escape is how a field takes back what it holds, and forgets what was mistyped.
-  const refill = (grid) => grid.cells.forEach(({ focus }) => focus.dispatchEvent(new KeyboardEvent("keydown", { key: "Escape" })));
-
   const spreadKernel = () => {
     const found = decompose(kernel.data);
     LAYOUT.forEach((k, i) => (coefficients.data[i] = tidy(found[k])));
@@ -175,12 +165,12 @@ function mountMicroscope(root, config, still) {
   const edited = (which) => {
     if (which === "kernel") {
       spreadKernel();
-      refill(coefficientGrid);
+      coefficientGrid.reset();
     } else {
       const inOrder = [];
       LAYOUT.forEach((k, i) => (inOrder[k] = coefficients.data[i]));
       kernel.data.set(compose(inOrder).map(tidy));
-      refill(kernelGrid);
+      kernelGrid.reset();
     }
     presets.select.value = OWN;
     redraw();
@@ -188,8 +178,8 @@ function mountMicroscope(root, config, still) {
   const use = (weights, name = OWN) => {
     kernel.data.set(weights.map(tidy));
     spreadKernel();
-    refill(kernelGrid);
-    refill(coefficientGrid);
+    kernelGrid.reset();
+    coefficientGrid.reset();
     presets.select.value = name;
     if (name !== OWN) show(Math.abs(sumOf(weights) - 1) < 1e-9);
     redraw();
@@ -204,11 +194,7 @@ function mountMicroscope(root, config, still) {
   // Before and after
   const before = make("canvas", { role: "img", "aria-label": "The photograph in grey" });
   const after = make("canvas", { role: "img" });
-  const [low, high] = [make("span"), make("span")];
-  const scale = make(
-    "div", { class: "ct-scale" },
-    low, make("span", { class: "ct-bar", role: "img", "aria-label": "Colours from blue through white to red" }, make("span", {}, "0")), high,
-  );
+  const scale = signedScale();
   const clipped = make("p", { class: "ct-note" });
 
   const redraw = oncePerFrame(() => {
@@ -246,11 +232,11 @@ function mountMicroscope(root, config, still) {
     if (!state.grey) return;
     const response = correlate(replicated(state.grey), kernel);
     const reach = magnitude(response);
-    scale.hidden = state.asPicture;
+    scale.element.hidden = state.asPicture;
     after.setAttribute("aria-label", state.asPicture ? "The response as a picture" : "The response: blue negative, red positive, white zero");
     if (state.asPicture) {
       paintGrey(after, response);
-      const outside = response.data.reduce((count, value) => count + (value < -0.5 || value > 255.5), 0) / response.data.length;
+      const outside = Array.from(response.data).filter((value) => value < -0.5 || value > 255.5).length / response.data.length;
       clipped.textContent =
         outside > 0
           ? `${outside < 0.001 ? "Under 0.1\u00a0%" : percent(outside)} of the pixels fall outside 0 to 255 and are cut off.`
@@ -258,16 +244,12 @@ function mountMicroscope(root, config, still) {
     } else {
       paintSigned(after, response, reach);
       clipped.textContent = "";
-      low.textContent = pretty(-reach);
-      high.textContent = pretty(reach);
+      scale.set(reach);
     }
   });
 
   const group = freshId();
-  const radio = (text, asPicture) => {
-    const input = make("input", { type: "radio", name: group, on: { change: () => ((state.asPicture = asPicture), redraw()) } });
-    return { input, element: make("label", { class: "ct-radio" }, input, text) };
-  };
+  const radio = (text, asPicture) => tick("radio", text, () => ((state.asPicture = asPicture), redraw()), { name: group });
   const [numbers, picture] = [radio("as numbers", false), radio("as a picture", true)];
   const show = (asPicture) => {
     state.asPicture = asPicture;
@@ -275,7 +257,6 @@ function mountMicroscope(root, config, still) {
     picture.input.checked = asPicture;
   };
 
-  const button = (text, click) => make("button", { type: "button", class: "ct-button", on: { click } }, text);
   const times = (factor) => () => {
     const scaled = weightsNow().map((weight) => weight * factor);
     const largest = Math.max(...scaled.map(Math.abs));
@@ -307,14 +288,18 @@ function mountMicroscope(root, config, still) {
   ];
   if (operatorsFirst) tables.reverse();
   root.replaceChildren(
-    make("style", {}, STYLE),
-    make("p", { class: "ct-title" }, "Kernel microscope"),
-    make(
-      "p", { class: "ct-lead" },
-      operatorsFirst
-        ? "Mix your own operator: each coefficient says how much of that derivative the kernel takes. Change one and the nine weights follow; change a weight and the coefficients follow."
-        : "Choose a kernel or type your own nine weights. The photograph answers at once, and below you see what the kernel is made of.",
-    ),
+    ...opening({
+      title: "Kernel microscope",
+      task: operatorsFirst
+        ? "Mix your own operator: each coefficient says how much of that derivative the kernel takes. Change a coefficient and the nine weights follow; change a weight and the coefficients follow."
+        : "Choose a kernel or type your own nine weights. Compare the photograph before and after, and see below what the kernel is made of.",
+      ask: operatorsFirst
+        ? "Take the kernel that copies the picture and set the coefficient of dx to 1 as well, so K = 1 + dx. Is K even, odd, or neither?"
+        : "Sobel x: what does the response show where the photograph is flat, and why?",
+      answer: operatorsFirst
+        ? "Neither. The identity is its even part and dx is its odd part. A sum of an even and an odd part that are both not 0 is neither."
+        : "0, drawn white. The nine weights add up to 0, so equal pixels cancel.",
+    }),
     make("div", { class: "ct-tools" }, presets.element, make(
       "div", { class: "ct-line" },
       button("\u00d7 2", times(2)),
@@ -325,25 +310,25 @@ function mountMicroscope(root, config, still) {
       button("Start again", start),
     )),
     make("div", { class: "ct-stage" }, ...tables),
-    messages,
+    faults.element,
     sum,
     reading,
     make(
       "div", { class: "ct-photograph" },
       make(
         "div", { class: "ct-choices" },
-        picturePicker(root, (pixels) => load(pixels)),
+        picturePicker({ root, ...lab }, (pixels) => load(pixels)),
         make("fieldset", { class: "ct-set" }, make("legend", {}, "Show the response"), numbers.element, picture.element),
       ),
       make(
         "div", { class: "ct-halves" },
-        make("div", { class: "ct-half" }, make("div", { class: "ct-caption" }, "before: brightness"), before),
-        make("div", { class: "ct-half" }, make("div", { class: "ct-caption" }, "after: response"), after, scale, clipped),
+        captioned("before: brightness", before),
+        captioned("after: response", after, scale.element, clipped),
       ),
     ),
     make(
       "div", { class: "ct-photograph" },
-      make("p", { class: "ct-subtitle" }, "What it is made of"),
+      make("h4", { class: "ct-subtitle" }, "What it is made of"),
       make(
         "div", { class: "ct-parts" },
         figure(["even part: ", evenShare], even.element, make("div", {}, button("Keep the even part", () => use(evenPart(weightsNow()))))),
@@ -362,4 +347,4 @@ function mountMicroscope(root, config, still) {
   if (still) readStill(still).then(load);
 }
 
-mountAll("kernel-microscope", mountMicroscope);
+mountAll("kernel-microscope", mountMicroscope, STYLE);

@@ -99,7 +99,7 @@ export function twistFields(input, operators = "similarity") {
   if (operators === "similarity") {
     return [blend((i, x, y) => x * dx.data[i] + y * dy.data[i]), blend((i, x, y) => y * dx.data[i] - x * dy.data[i])];
   }
-  const third = (k) => correlate(input, plane(3, 3, compose(BASIS.map((_, i) => (i === k ? 1 : 0)))), { padding: 1 });
+  const third = (k) => correlate(input, plane(3, 3, Float64Array.from(compose(BASIS.map((_, i) => (i === k ? 1 : 0))))), { padding: 1 });
   const slopes = operators === "affine" ? [dx, dy] : [dx, dy, third(7), third(6)];
   return slopes.flatMap(({ data }) => [blend((i, x) => x * data[i]), blend((i, x, y) => y * data[i])]);
 }

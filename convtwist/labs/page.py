@@ -14,6 +14,13 @@ __all__ = ["Lab", "joined_modules"]
 
 _HERE = Path(__file__).parent
 
+# A notebook that is not trusted drops the style and the script, and <noscript> but not what stands in it.  Hence the
+# style tells which of two sentences is read: with it the first, without it the second.
+# (Jupyter drops an empty ``hidden``.)
+_OFF = '<span class="ct-off" hidden="hidden">It needs JavaScript, which is off here.</span>'
+_UNTRUSTED = ('<p class="ct-untrusted">Its script has not run. To use it in a notebook, trust the notebook '
+              "(File &gt; Trust Notebook) or run this cell again.</p>")
+
 
 class Lab:
     """A lab to be the last line of a cell: the page shows ``_repr_html_``, a terminal shows the name."""
@@ -59,14 +66,13 @@ def joined_modules(*names: str, pruned: bool = False) -> str:
 
 
 @cache
-def _style() -> str:
-    source = (_HERE / "lab.css").read_text(encoding="utf-8")
+def _style(name: str) -> str:
+    source = (_HERE / name).read_text(encoding="utf-8")
     source = re.sub(r"/\*.*?\*/", "", source, flags=re.DOTALL)
     return re.sub(r"\s*\n\s*", "\n", source).strip()
 
 
-def build(name: str, modules: tuple[str, ...], *, says: str, config: dict, still: tuple[str, str] | None = None,
-          pruned: bool = False) -> Lab:
+def build(name: str, modules: tuple[str, ...], *, says: str, config: dict, still: tuple[str, str] | None = None) -> Lab:
     """Build a lab.
 
     Args:
@@ -75,9 +81,10 @@ def build(name: str, modules: tuple[str, ...], *, says: str, config: dict, still
         says: what the lab would show, for readers whose page runs no scripts.
         config: its settings, as JSON types.
         still: a picture as ``(data URL, alternative text)``.
-        pruned: leave out what the lab's own file, which calls ``mountAll``, never reaches.
     """
-    script, style = joined_modules(*modules, pruned=pruned), _style()
+    script, style = joined_modules(*modules, pruned=True), _style("host.css")
+    # The look of the inside travels in the script, which puts it into the lab's shadow root.
+    script = script.replace('"lab.css"', json.dumps(_style("lab.css"), ensure_ascii=False))
     slug = name.replace(" ", "-")
     # Two outputs stored by different releases can share a page: each script wakes only the labs of its own kind.
     version = hashlib.sha256((script + style).encode()).hexdigest()[:8]
@@ -88,7 +95,6 @@ def build(name: str, modules: tuple[str, ...], *, says: str, config: dict, still
     return Lab(
         name,
         f'<div class="convtwist-lab" role="group" aria-label="Lab: {name}" data-lab="{kind}" '
-        f'data-config="{settings}">{image}<noscript><p>{html.escape(says)} It needs JavaScript, which is off '
-        f"here.</p></noscript></div>\n<style>\n{style}\n</style>\n"
-        f'<script type="module">\n{script}\n</script>',
+        f'data-config="{settings}">{image}<noscript><p>{html.escape(says)} {_OFF}</p></noscript>{_UNTRUSTED}</div>\n'
+        f'<style>\n{style}\n</style>\n<script type="module">\n{script}\n</script>',
     )

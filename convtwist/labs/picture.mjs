@@ -107,8 +107,12 @@ export async function readStill(image) {
   return reduce(image, image.naturalWidth, image.naturalHeight);
 }
 
-/** A button, a drop target (`root`) and paste; calls `onPicture(ImageData)`. */
-export function picturePicker(root, onPicture) {
+/**
+ * A button, a drop target (the whole lab) and paste; calls `onPicture(ImageData)`.
+ * @param {Partial<import("./widgets.mjs").Lab>} lab
+ * @param {(pixels: ImageData) => void} onPicture
+ */
+export function picturePicker({ host, whileShown }, onPicture) {
   const status = make("p", { class: "ct-note", role: "status" });
   const hint = make("span", { class: "ct-note", id: freshId() }, "or drop one here, or paste it");
   let latest = 0;
@@ -141,11 +145,11 @@ export function picturePicker(root, onPicture) {
   const label = make("label", { class: "ct-button" }, "Your own photograph", chooser);
   const hover = (on) => (event) => {
     event.preventDefault();
-    root.classList.toggle("ct-drop", on);
+    host.classList.toggle("ct-drop", on);
   };
-  root.addEventListener("dragover", hover(true));
-  root.addEventListener("dragleave", hover(false));
-  root.addEventListener("drop", (event) => {
+  host.addEventListener("dragover", hover(true));
+  host.addEventListener("dragleave", hover(false));
+  host.addEventListener("drop", (event) => {
     hover(false)(event);
     const file = event.dataTransfer.files[0];
     if (file) return void take(file);
@@ -159,10 +163,12 @@ export function picturePicker(root, onPicture) {
     event.stopPropagation();
     take(file);
   };
-  root.addEventListener("paste", paste);
+  host.addEventListener("paste", paste);
   // With nothing focused the page's body receives the paste: listen there while the pointer rests on the lab.
-  root.addEventListener("pointerenter", () => document.addEventListener("paste", paste));
-  root.addEventListener("pointerleave", () => document.removeEventListener("paste", paste));
+  whileShown((signal) => {
+    host.addEventListener("pointerenter", () => document.addEventListener("paste", paste, { signal }), { signal });
+    host.addEventListener("pointerleave", () => document.removeEventListener("paste", paste), { signal });
+  });
   return make("div", { class: "ct-picker" }, make("div", { class: "ct-line" }, label, hint), status);
 }
 
@@ -190,14 +196,13 @@ export function paintSigned(canvas, values, scale) {
   canvas.getContext("2d").putImageData(image, 0, 0);
 }
 
-/** Paint brightness from 0 to 255 as grey. */
-export function paintGrey(canvas, values) {
-  canvas.width = values.width;
-  canvas.height = values.height;
-  const image = new ImageData(values.width, values.height);
-  for (let i = 0; i < values.data.length; i++) {
-    image.data.fill(values.data[i], 4 * i, 4 * i + 3);
-    image.data[4 * i + 3] = 255;
+/** Paint brightness from 0 to 255 as grey, in one word for each pixel: some labs do it at every step. */
+export function paintGrey(canvas, { height, width, data }) {
+  Object.assign(canvas, { height, width });
+  const image = new ImageData(width, height);
+  const words = new Uint32Array(image.data.buffer);
+  for (let i = 0; i < words.length; i++) {
+    words[i] = 0xff000000 | (0x010101 * Math.max(0, Math.min(255, Math.round(data[i]))));
   }
   canvas.getContext("2d").putImageData(image, 0, 0);
 }

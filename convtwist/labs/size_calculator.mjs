@@ -1,7 +1,10 @@
 // Size calculator and arithmetic animator: the size of the output, and which cells feed which.
 // Book: chapter 3, and chapters 4 and 5 for pooling and transposed convolution.
 import { axisSize, connections, formulaLines, idleCells } from "./size_rules.mjs";
-import { choice, choiceGrid, freshId, make, mountAll, oncePerFrame, player } from "./widgets.mjs";
+import {
+  button, choice, choiceGrid, codeBox, faultBox, labelled, make, markInvalid, mountAll, oncePerFrame, opening, player, tick,
+  wholeField,
+} from "./widgets.mjs";
 
 const MOST_CELLS = 24; // per side of a drawn grid; the sizes hold for any
 const MOST_INPUT = 99999;
@@ -10,6 +13,7 @@ const OPERATIONS = [
   ["convolution", "convolution"],
   ["transposed", "transposed convolution"],
   ["pooling", "max pooling"],
+  ["average", "average pooling"],
 ];
 
 const FIELDS = [
@@ -17,17 +21,23 @@ const FIELDS = [
   { key: "kernel", label: "Kernel", least: 1 },
   { key: "stride", label: "Stride", least: 1 },
   { key: "padding", label: "Padding", least: 0 },
-  { key: "dilation", label: "Dilation", least: 1 },
+  { key: "dilation", label: "Dilation", least: 1, never: "average" },
   { key: "outputPadding", label: "Output padding", least: 0, only: "transposed" },
 ];
+
+/** @param {any} field */
+const hasField = ({ only, never }, operation) => (!only || only === operation) && never !== operation;
+const isPooling = (operation) => operation === "pooling" || operation === "average";
+const LAYERS = { convolution: "Conv2d", transposed: "ConvTranspose2d", pooling: "MaxPool2d", average: "AvgPool2d" };
 
 const AXES = ["height", "width"];
 const DEFAULTS = { stride: 1, padding: 0, dilation: 1, output_padding: 0 };
 
 /** The settings of one axis, 0 for height and 1 for width. */
 function axisOf(state, side) {
-  const axis = { operation: state.operation, ceilMode: state.ceilMode };
+  const axis = { operation: isPooling(state.operation) ? "pooling" : state.operation, ceilMode: state.ceilMode };
   for (const { key } of FIELDS) axis[key] = state[key][side];
+  if (state.operation === "average") axis.dilation = 1; // PyTorch's has none
   return axis;
 }
 
@@ -35,15 +45,15 @@ function axisOf(state, side) {
 export function torchLine(state, size) {
   const show = ([y, x]) => (y === x ? `${y}` : `(${y}, ${x})`);
   const given = { kernel_size: state.kernel, stride: state.stride, padding: state.padding, dilation: state.dilation };
+  if (state.operation === "average") delete given.dilation;
   if (state.operation === "transposed") given.output_padding = state.outputPadding;
   // A pooling window's stride is its own size unless it is given.
-  const usual = (name) => (name === "stride" && state.operation === "pooling" ? show(state.kernel) : `${DEFAULTS[name]}`);
+  const usual = (name) => (name === "stride" && isPooling(state.operation) ? show(state.kernel) : `${DEFAULTS[name]}`);
   const options = Object.entries(given).filter(([name, value]) => show(value) !== usual(name)).map(([name, value]) => `${name}=${show(value)}`);
-  if (state.operation === "pooling" && state.ceilMode) options.push("ceil_mode=True");
-  const name = { convolution: "Conv2d", transposed: "ConvTranspose2d", pooling: "MaxPool2d" }[state.operation];
-  const channels = state.operation === "pooling" ? "" : "1, 1, ";
+  if (isPooling(state.operation) && state.ceilMode) options.push("ceil_mode=True");
+  const channels = isPooling(state.operation) ? "" : "1, 1, ";
   const comment = size ? `  # torch.Size([1, 1, ${size.join(", ")}])` : "";
-  return `torch.nn.${name}(${channels}${options.join(", ")})(torch.zeros(1, 1, ${state.input.join(", ")})).shape${comment}`;
+  return `torch.nn.${LAYERS[state.operation]}(${channels}${options.join(", ")})(torch.zeros(1, 1, ${state.input.join(", ")})).shape${comment}`;
 }
 
 /** Numbers as people say them: 2 to 4, or 1, 3 and 5. */
@@ -152,7 +162,7 @@ function picture(state, sizes, say) {
     stepped[1].setStop(0, 0);
     choose(side)(...at);
   };
-  const captioned = (text, grid) =>
+  const framed = (text, grid) =>
     make("div", { class: "ct-figure ct-small" }, make("div", { class: "ct-caption" }, text), make("div", { class: "ct-scroll" }, grid.element));
   const has = (selector) => [inputGrid, outputGrid].some((grid) => grid.element.querySelector(selector));
   const key = (kind, text) => make("span", { class: "ct-key" }, make("span", { class: `ct-cell ${kind}`, "aria-hidden": "true" }), text);
@@ -167,11 +177,11 @@ function picture(state, sizes, say) {
     "div", {},
     make(
       "div", { class: "ct-stage" },
-      captioned(`input ${state.input.join(" \u00d7 ")}`, inputGrid),
+      framed(`input ${state.input.join(" \u00d7 ")}`, inputGrid),
       make(
         "div", { class: "ct-pair" },
         make("div", { class: "ct-sign", "aria-hidden": "true" }, "\u2192"),
-        captioned(`output ${sizes.join(" \u00d7 ")}`, outputGrid),
+        framed(`output ${sizes.join(" \u00d7 ")}`, outputGrid),
       ),
     ),
     legend,
@@ -192,41 +202,34 @@ function copyButton(read) {
       said.textContent = "Selected: press Ctrl+C to copy.";
     }
   };
-  return make("span", { class: "ct-line" }, make("button", { type: "button", class: "ct-button", on: { click: copy } }, "Copy"), said);
+  return make("span", { class: "ct-line" }, button("Copy", copy), said);
 }
 
-function mountCalculator(root, config) {
+function mountCalculator({ root, config }) {
   const state = structuredClone(config);
   let differ = FIELDS.some(({ key }) => state[key][0] !== state[key][1]);
   let view = null;
-  const faults = new Map();
+  const faults = faultBox();
   const inputs = {};
-  const fieldFaults = make("p", { class: "ct-note ct-fault", id: freshId(), role: "status" });
   const result = make("div", { class: "ct-result", "aria-live": "polite" });
   const stage = make("div");
   const said = make("p", { class: "ct-sum", "aria-live": "polite" });
   const code = make("code");
-  const codeBox = make("pre", { class: "ct-code" }, code);
 
   const number = ({ key, label, least }, side) => {
-    const field = make("input", {
-      type: "number", inputmode: "numeric", min: least, max: MOST_INPUT, step: 1, "aria-describedby": fieldFaults.id,
-    });
-    field.value = state[key][side];
-    field.addEventListener("input", () => {
-      const value = Number(field.value);
-      const good = field.value.trim() !== "" && Number.isInteger(value) && value >= least && value <= MOST_INPUT;
-      const name = differ ? `${label} ${AXES[side]}` : label;
-      if (good) {
-        faults.delete(`${key}${side}`);
+    const field = wholeField({
+      name: differ ? `${label} ${AXES[side]}` : label, least, most: MOST_INPUT, describedBy: faults.element.id,
+      onValue(value) {
         state[key][side] = value;
         if (!differ) state[key][1] = value;
-      } else {
-        const most = MOST_INPUT.toLocaleString("en");
-        faults.set(`${key}${side}`, `${name} needs a whole number from ${least} to ${most}; ${state[key][side]} stays in use.`);
-      }
-      update();
+        update();
+      },
+      onFault(text) {
+        faults.set(`${key}${side}`, text && `${text}; ${state[key][side]} stays in use.`);
+        update();
+      },
     });
+    field.value = state[key][side];
     inputs[key][side] = field;
     return field;
   };
@@ -237,15 +240,12 @@ function mountCalculator(root, config) {
     form.replaceChildren();
     for (const field of FIELDS) {
       inputs[field.key] = [];
-      if (field.only && field.only !== state.operation) continue;
-      if (state.operation === "transposed" || !field.only) {
-        form.append(
-          differ
-            ? make("fieldset", { class: "ct-set" }, make("legend", {}, field.label),
-                ...AXES.map((name, side) => make("label", { class: "ct-field" }, make("span", {}, name), number(field, side))))
-            : make("label", { class: "ct-field" }, make("span", {}, field.label), number(field, 0)),
-        );
-      }
+      if (!hasField(field, state.operation)) continue;
+      form.append(
+        differ
+          ? make("fieldset", { class: "ct-set" }, make("legend", {}, field.label), ...AXES.map((name, side) => labelled(name, number(field, side))))
+          : labelled(field.label, number(field, 0)),
+      );
     }
   };
 
@@ -257,11 +257,9 @@ function mountCalculator(root, config) {
       inputs[key].forEach((field, side) => {
         const typed = faults.has(`${key}${side}`);
         const refused = answers.some(({ fault }, axis) => fault?.fields.includes(key) && (!differ || axis === side));
-        field.toggleAttribute("aria-invalid", false);
-        if (typed || refused) field.setAttribute("aria-invalid", "true");
+        markInvalid(field, typed || refused);
       });
     }
-    fieldFaults.textContent = [...faults.values()].join(" ");
     walk.element.hidden = true;
     stage.replaceChildren();
     said.textContent = "";
@@ -303,47 +301,46 @@ function mountCalculator(root, config) {
   });
 
   const walk = player({ what: "Walk the kernel over the picture", milliseconds: 700, onStep: (by) => view?.step(by) });
-  walk.element.addEventListener("playing", ({ detail }) => said.setAttribute("aria-live", detail ? "off" : "polite"));
+  walk.element.addEventListener("playing", (/** @type {CustomEvent} */ { detail }) => said.setAttribute("aria-live", detail ? "off" : "polite"));
 
   const operation = choice("Operation", OPERATIONS, (value) => {
     walk.stop();
     state.operation = value;
-    ceil.hidden = value !== "pooling";
+    ceil.element.hidden = !isPooling(value);
     buildForm();
     update();
   });
   operation.select.value = state.operation;
-  const tick = (text, checked, onChange) => {
-    const box = make("input", { type: "checkbox", on: { change: () => onChange(box.checked) } });
-    box.checked = checked;
-    return make("label", { class: "ct-radio" }, box, text);
-  };
-  const ceil = tick("round up (ceil_mode)", state.ceilMode, (on) => {
+  const ceil = tick("checkbox", "round up (ceil_mode)", (on) => {
     state.ceilMode = on;
     update();
   });
-  ceil.hidden = state.operation !== "pooling";
-  const separate = tick("height and width differ", differ, (on) => {
+  ceil.input.checked = state.ceilMode;
+  ceil.element.hidden = !isPooling(state.operation);
+  const separate = tick("checkbox", "height and width differ", (on) => {
     differ = on;
     if (!on) for (const { key } of FIELDS) state[key] = [state[key][0], state[key][0]];
     buildForm();
     update();
   });
+  separate.input.checked = differ;
   buildForm();
   root.replaceChildren(
-    make("p", { class: "ct-title" }, "Size calculator"),
-    make(
-      "p", { class: "ct-lead" },
-      "Change a number and watch the output grow or shrink. Point at a cell of either grid, or walk there with the arrow keys, to see which cells it is connected with.",
-    ),
-    make("div", { class: "ct-tools" }, operation.element, separate, ceil),
+    ...opening({
+      title: "Size calculator",
+      task: "Change a number and watch the size of the output. Point at a cell of either grid, or walk there with the arrow keys, to see which cells it is connected with.",
+      ask: "An input of 7, a kernel of 3 and stride 2 give an output of 3. What does an input of 8 give?",
+      answer: "3 again: \u230a(8 \u2212 3) / 2\u230b + 1 = \u230a2.5\u230b + 1 = 3. The floor drops the half step, so the last row and the last column of the input are never read.",
+    }),
+    make("div", { class: "ct-tools" }, operation.element, separate.element, ceil.element),
     form,
-    fieldFaults,
+    faults.element,
     result,
     stage,
     said,
     walk.element,
-    make("div", { class: "ct-torch" }, make("div", { class: "ct-caption" }, "in PyTorch"), codeBox, copyButton(() => code)),
+    codeBox("The same in PyTorch", code),
+    copyButton(() => code),
   );
   update();
 }

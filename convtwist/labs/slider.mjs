@@ -18,7 +18,7 @@ export function slider({ onChange, onFault }) {
     onFault("");
   };
   const show = () => {
-    track.value = value;
+    track.value = String(value);
     field.value = pretty(value);
     track.setAttribute("aria-valuetext", `${pretty(value)} ${range.unit}`.trim());
     clear();
@@ -39,7 +39,7 @@ export function slider({ onChange, onFault }) {
     }
     clear();
     value = typed;
-    track.value = value;
+    track.value = String(value);
     onChange(value);
   });
   field.addEventListener("focus", () => field.select());

@@ -9,8 +9,8 @@ from convtwist.labs.still import to_data_url
 __all__ = ["twist_lab"]
 
 
-def twist_lab(photo, *, a: float = 0.0, b: float = 0.25, steps: int = 100, center: tuple[float, float] = (0.0, 0.0),
-              soften: float = 2.0, alt: str = "The photograph of this chapter") -> Lab:
+def twist_lab(photo, *, a: float = 0.0, b: float = 0.25, steps: int = 60, center: tuple[float, float] = (0.0, 0.0),
+              soften: float = 3.0, alt: str = "The photograph of this chapter") -> Lab:
     """Return the lab that applies ``u + a (X dx u + Y dy u) + b (Y dx u - X dy u)`` to a photograph, again and again.
 
     The arguments are only where it starts; a reader can change them all.
@@ -40,8 +40,8 @@ def twist_lab(photo, *, a: float = 0.0, b: float = 0.25, steps: int = 100, cente
         raise ValueError(f"steps must be a whole number, got {steps!r}")
     return build(
         "twist lab",
-        ("core.mjs", "widgets.mjs", "picture.mjs", "operators.mjs", "warp.mjs", "slider.mjs", "twist_rules.mjs",
-         "twist_lab.mjs"),
+        ("core.mjs", "widgets.mjs", "picture.mjs", "operators.mjs", "warp.mjs", "slider.mjs", "playback.mjs",
+         "field.mjs", "twist_rules.mjs", "twist_lab.mjs"),
         says="Here a lab turns and zooms this photograph with one small layer about a centre to be dragged, and shows "
         "the vector field, the twist term and the weights.",
         config={
@@ -49,5 +49,4 @@ def twist_lab(photo, *, a: float = 0.0, b: float = 0.25, steps: int = 100, cente
             "soften": float(soften),
         },
         still=(to_data_url(photo), alt),
-        pruned=True,
     )

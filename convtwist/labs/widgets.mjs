@@ -1,7 +1,14 @@
 // Small parts that every page lab is built from: elements, number fields, grids of cells, a player.
 // Book: chapters 1 and 3. No framework: a lab is plain elements and the functions that keep them current.
 
-/** Make an element: `on` holds listeners, every other property is an attribute (false and null are left out). */
+/**
+ * Make an element: `on` holds listeners, every other property is an attribute (false and null are left out).
+ * @template {keyof HTMLElementTagNameMap} T
+ * @param {T} tag
+ * @param {{on?: Record<string, (event: any) => void>, [attribute: string]: any}} [options]
+ * @param {...(Node | string | null)} children
+ * @returns {HTMLElementTagNameMap[T]}
+ */
 export function make(tag, { on = {}, ...attributes } = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -14,10 +21,98 @@ export function make(tag, { on = {}, ...attributes } = {}, ...children) {
 
 let idCounter = 0;
 
-/** An id no other lab on the page has, even one whose script was inlined a second time. */
-export function freshId() {
-  while (document.getElementById(`convtwist-${idCounter}`)) idCounter++;
-  return `convtwist-${idCounter++}`;
+/** An id no other element of the lab has; other labs lie in other shadow roots. */
+export const freshId = () => `ct-${idCounter++}`;
+
+/** A button; `kind` adds classes to its own. */
+export const button = (text, click, kind = "") =>
+  make("button", { type: "button", class: `ct-button ${kind}`.trim(), on: { click } }, text);
+
+/** A checkbox or a radio button with its words: {input, element}. */
+export function tick(type, text, onChange, attributes = {}) {
+  const input = make("input", { type, ...attributes, on: { change: () => onChange(input.checked) } });
+  return { input, element: make("label", { class: "ct-radio" }, input, text) };
+}
+
+/** What is wrong at present, a sentence for each place: `set(place, "")` takes it back. `others` come after them. */
+export function faultBox() {
+  const found = new Map();
+  const element = make("p", { class: "ct-note ct-fault", id: freshId(), role: "status" });
+  const show = (...others) => (element.textContent = [...found.values(), ...others].filter(Boolean).join(" "));
+  return {
+    element,
+    show,
+    has: (place) => found.has(place),
+    get size() {
+      return found.size;
+    },
+    set(place, text) {
+      if (text) found.set(place, text);
+      else found.delete(place);
+      show();
+    },
+    clear() {
+      found.clear();
+      show();
+    },
+  };
+}
+
+/** Mark a field as wrong, or not. */
+export function markInvalid(field, wrong) {
+  if (wrong) field.setAttribute("aria-invalid", "true");
+  else field.removeAttribute("aria-invalid");
+}
+
+/** A field for a whole number: what fits goes to `onValue(value)`, and `onFault(text)` gets what does not, or "". */
+export function wholeField({ name, least, most, describedBy, onValue, onFault }) {
+  const field = make("input", { type: "number", inputmode: "numeric", min: least, max: most, step: 1, "aria-describedby": describedBy });
+  field.addEventListener("input", () => {
+    const value = Number(field.value);
+    if (field.value.trim() !== "" && Number.isInteger(value) && value >= least && value <= most) {
+      onFault("");
+      onValue(value);
+    } else onFault(`${name} needs a whole number from ${least} to ${most.toLocaleString("en")}`);
+  });
+  return field;
+}
+
+/** A control with its label above it. */
+export const labelled = (text, control) => make("label", { class: "ct-field" }, make("span", {}, text), control);
+
+/** What every lab begins with: its name, one line on what to do, and a question to answer before playing. */
+export const opening = ({ title, task, ask, answer }) => [
+  make("h3", { class: "ct-title" }, title),
+  make("p", { class: "ct-lead" }, task),
+  make("details", { class: "ct-predict" }, make("summary", {}, make("strong", {}, "Predict first: "), ask), make("p", {}, answer)),
+];
+
+/** Lines of PyTorch to copy, under a caption. */
+export const codeBox = (caption, code) =>
+  make("div", { class: "ct-torch" }, make("div", { class: "ct-caption" }, caption),
+    make("pre", { class: "ct-code", tabindex: "0", "aria-label": caption }, code));
+
+/** A picture or a table with a caption above and, if need be, something below. */
+export const captioned = (caption, content, ...below) =>
+  make("div", { class: "ct-half" }, make("div", { class: "ct-caption" }, caption), content, ...below);
+
+/** The colour bar of signed numbers: {element, set(scale)}. */
+export function signedScale() {
+  const [low, high] = [make("span"), make("span")];
+  const bar = make("span", { class: "ct-bar", role: "img", "aria-label": "Colours from blue through white to red" }, make("span", {}, "0"));
+  return {
+    element: make("div", { class: "ct-scale" }, low, bar, high),
+    set(scale) {
+      low.textContent = pretty(-scale);
+      high.textContent = pretty(scale);
+    },
+  };
+}
+
+/** Tint a cell blue or red by its share of the largest magnitude, faintly enough to keep its text legible. */
+export function tint(element, value, largest) {
+  const share = largest > 0 ? (Math.abs(value) / largest) * 0.3 : 0;
+  element.style.backgroundColor = share > 1e-9 ? `rgba(${value < 0 ? "33, 102, 172" : "178, 24, 43"}, ${share.toFixed(3)})` : "";
 }
 
 export const wantsStillness = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
@@ -68,7 +163,7 @@ export function arrowTarget(event, row, column, height, width, leap = 1) {
  * A grid of cells with one tab stop; arrow keys walk it.
  * `fill(row, column)` returns {element, focus}: the gridcell and what takes focus inside it (often itself).
  */
-export function cellGrid({ label, height, width, fill, onFocus = () => {} }) {
+export function cellGrid({ label, height, width, fill, onFocus = (_row, _column) => {} }) {
   const cells = [];
   const element = make("div", { role: "grid", "aria-label": label, class: "ct-grid" });
   element.style.setProperty("--ct-columns", width);
@@ -107,11 +202,12 @@ export function cellGrid({ label, height, width, fill, onFocus = () => {} }) {
 const LARGEST = 1e9; // sums of products stay far from overflow
 const SMALLEST = 1e-9; // and squares far from vanishing
 
-/** A grid of editable numbers that writes valid entries into `plane` and reports the others. */
+/** A grid of editable numbers that writes valid entries into `plane` and reports the others; `reset()` shows the plane. */
 export function numberGrid({ label, name, plane, onChange, onMessage }) {
   const faults = new Map();
   const report = () => onMessage([...faults.values()]);
-  return cellGrid({
+  const restores = [];
+  const grid = cellGrid({
     label,
     height: plane.height,
     width: plane.width,
@@ -130,6 +226,7 @@ export function numberGrid({ label, name, plane, onChange, onMessage }) {
         faults.delete(index);
         report();
       };
+      restores.push(restore);
       field.value = pretty(plane.data[index]);
       field.addEventListener("input", () => {
         const value = parseNumber(field.value);
@@ -170,6 +267,7 @@ export function numberGrid({ label, name, plane, onChange, onMessage }) {
       return { element, focus: field, corner, holdsKey };
     },
   });
+  return { ...grid, reset: () => restores.forEach((restore) => restore()) };
 }
 
 /** A grid of cells to look at and choose from. `onPick(row, column)` follows focus, hover and tap. */
@@ -218,9 +316,7 @@ export function player({ onStep, what, milliseconds = 800 }) {
     if (timer) stop();
     onStep(by);
   };
-  const button = (text, click) => make("button", { type: "button", class: "ct-button", on: { click } }, text);
-  const play = button("Play", () => (timer ? stop() : start()));
-  play.classList.add("ct-play");
+  const play = button("Play", () => (timer ? stop() : start()), "ct-play");
   const element = make(
     "div",
     { class: "ct-player", role: "group", "aria-label": what },
@@ -235,26 +331,77 @@ export function player({ onStep, what, milliseconds = 800 }) {
 export function choice(label, options, onChange) {
   const select = make("select", { on: { change: () => onChange(select.value) } });
   for (const [value, text] of options) select.append(make("option", { value }, text));
-  return { element: make("label", { class: "ct-field" }, make("span", {}, label), select), select };
+  return { element: labelled(label, select), select };
 }
 
 /** Follow the reader's colour scheme where the host page does not say which one it wears. */
-export function followScheme(root) {
+function followScheme(host, signal) {
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const hostDecides = () =>
     document.documentElement.matches("[data-theme], [theme]") ||
     document.body.matches("[data-jp-theme-light], [data-vscode-theme-kind]");
-  const apply = () => root.classList.toggle("ct-dark", dark.matches && !hostDecides());
-  dark.addEventListener("change", apply);
+  const apply = () => host.classList.toggle("ct-dark", dark.matches && !hostDecides());
+  dark.addEventListener("change", apply, { signal });
   apply();
 }
 
-/** Bring every waiting copy of a lab to life; the name carries a version so that old outputs keep their own code. */
-export function mountAll(name, mount) {
-  for (const root of document.querySelectorAll(`.convtwist-lab[data-lab="${name}"]:not([data-ready])`)) {
-    root.dataset.ready = "";
-    const still = root.querySelector("img");
-    followScheme(root);
-    mount(root, JSON.parse(root.dataset.config), still);
+/** An element that tells when it comes onto the page ("enter") and when it goes ("leave"). */
+function presence() {
+  const name = "convtwist-presence";
+  if (!customElements.get(name)) {
+    customElements.define(name, class extends HTMLElement {
+      connectedCallback() {
+        this.dispatchEvent(new Event("enter"));
+      }
+      disconnectedCallback() {
+        this.dispatchEvent(new Event("leave"));
+      }
+    });
+  }
+  return document.createElement(name);
+}
+
+/**
+ * What a lab is given: `root` to fill, inside a shadow root of its own; `host`, the element on the page; `config`;
+ * `still`, the picture that came with it; `whileShown(start)`, which calls start(signal) whenever the lab comes onto
+ * the page and aborts the signal when it goes. Listeners outside the lab take that signal, so that nothing is left.
+ * @typedef {{root: HTMLElement, host: HTMLElement, config: any, still: HTMLImageElement | null,
+ *   whileShown: (start: (signal: AbortSignal) => void) => void}} Lab
+ */
+
+const LAB_STYLE = "lab.css"; // page.py puts the text of that file here
+
+/** Put a lab into its host; what stood there stays for readers without scripts, and is not shown any more. */
+function mountInto(host, mount, style) {
+  const starts = [];
+  let shown = null;
+  const root = make("div", { class: "ct-lab" });
+  const marker = presence();
+  marker.addEventListener("enter", () => {
+    shown = new AbortController();
+    for (const start of starts) start(shown.signal);
+  });
+  marker.addEventListener("leave", () => shown.abort());
+  const whileShown = (start) => {
+    starts.push(start);
+    if (shown && !shown.signal.aborted) start(shown.signal);
+  };
+  // JupyterLab and Notebook see keys of a shadow root as keys of its host, and leave them alone if it says so.
+  host.setAttribute("data-lm-suppress-shortcuts", "true");
+  host.attachShadow({ mode: "open" }).append(make("style", {}, LAB_STYLE + style), marker, root);
+  whileShown((signal) => followScheme(host, signal));
+  mount({ root, host, config: JSON.parse(host.dataset.config), still: host.querySelector("img"), whileShown });
+}
+
+/**
+ * Bring every waiting copy of a lab to life; the name carries a version so that old outputs keep their own code.
+ * @param {string} name
+ * @param {(lab: Lab) => void} mount
+ * @param {string} [style] rules of this lab alone
+ */
+export function mountAll(name, mount, style = "") {
+  for (const host of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll(`.convtwist-lab[data-lab="${name}"]:not([data-ready])`))) {
+    host.dataset.ready = "";
+    mountInto(host, mount, style);
   }
 }

@@ -18,7 +18,10 @@ AXE_RUN = """async () => (await axe.run(document, {
 })).violations.map(({id, nodes}) => [id, nodes.map(node => node.html.slice(0, 200))])"""
 PAGE = """<!doctype html><html lang="en" data-theme="{theme}"><meta charset="utf-8">
 <meta name="viewport" content="width=device-width"><title>Lab</title>
-<body style="margin: 0 auto; max-width: 740px; {colours}"><main><h1>Lab</h1>{lab}</main>"""
+<body style="margin: 0 auto; max-width: 740px; {colours}"><main><h1>Chapter</h1><h2>Lab</h2>{lab}</main>"""
+# Puts a function into a page: what a selector finds inside the labs, each in a shadow root of its own.
+WITHIN = """globalThis.within = selector => [...document.querySelectorAll(".convtwist-lab")]
+  .flatMap(lab => [...(lab.shadowRoot ?? lab).querySelectorAll(selector)]);"""
 PIXELS = """canvas => {
   const { width, height } = canvas;
   const copy = Object.assign(document.createElement("canvas"), { width, height });
@@ -42,6 +45,7 @@ def opened(browser, folder, lab, *, width=1280, theme="light", motion="reduce"):
     colours = "color: #000" if theme == "light" else "background: #121212; color: #fff"
     file.write_text(PAGE.format(theme=theme, colours=colours, lab=lab._repr_html_()), encoding="utf-8")
     context = browser.new_context(viewport={"width": width, "height": 900}, reduced_motion=motion)
+    context.add_init_script(WITHIN)
     page = context.new_page()
     page.set_default_timeout(10_000)
     local = ("file:", "data:", "blob:")
@@ -121,8 +125,8 @@ def played_and_paused(page, row: str) -> tuple[int, bool, str]:
     ``row`` selects the pictures of the lab; the caption is that of the second.
     """
     return tuple(page.evaluate("""async row => {
-      const button = text => [...document.querySelectorAll("button")].find(one => one.textContent === text);
-      const caption = () => document.querySelectorAll(row + " .ct-caption")[1].textContent;
+      const button = text => within("button").find(one => one.textContent === text);
+      const caption = () => within(row + " .ct-caption")[1].textContent;
       const frame = () => new Promise(requestAnimationFrame), seen = new Set();
       button("Play").click();
       for (let i = 0; i < 8; i++) { await frame(); seen.add(caption()); }

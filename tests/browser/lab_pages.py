@@ -4,6 +4,7 @@ import io
 from pathlib import Path
 
 import numpy as np
+from lab_bench import WITHIN
 from PIL import Image
 from playwright.sync_api import Browser, Page
 
@@ -31,6 +32,7 @@ class LabPages:
         context = self.browser.new_context(
             viewport={"width": width, "height": 900}, reduced_motion=motion, java_script_enabled=scripts,
         )
+        context.add_init_script(WITHIN)
         self.contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(5000)

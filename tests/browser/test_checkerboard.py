@@ -9,6 +9,7 @@ from importlib import resources
 import numpy as np
 import pytest
 import torch
+from lab_bench import WITHIN
 from PIL import Image
 from torch.nn import functional as F
 
@@ -18,12 +19,12 @@ from convtwist.labs.page import joined_modules
 AXE = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
 PAGE = """<!doctype html><html lang="en" data-theme="{theme}"><meta charset="utf-8">
 <meta name="viewport" content="width=device-width"><title>Lab</title>
-<body style="margin: 0 auto; max-width: 740px; {colours}"><main><h1>Lab</h1>{lab}</main>"""
+<body style="margin: 0 auto; max-width: 740px; {colours}"><main><h1>Chapter</h1><h2>Lab</h2>{lab}</main>"""
 RULES = ("overlapCount", "phaseSums", "repeatingCounts", "resize", "resizeThenConvolve", "stampTaps", "subsample",
          "transpose", "verdict")
 SETTINGS = [(3, 2, 0), (4, 2, 0), (4, 2, 1), (4, 2, 2), (5, 3, 2), (2, 3, 0), (3, 1, 1), (1, 1, 0), (9, 1, 8),
             (9, 6, 3)]
-COUNTS = """[...document.querySelectorAll('.ct-counts [role=gridcell]:not(.ct-outside)')].map(
+COUNTS = """within('.ct-counts [role=gridcell]:not(.ct-outside)').map(
   cell => [Number(cell.querySelector('.ct-value').textContent), cell.getAttribute('aria-label')])"""
 SETTLED = """async () => {
   for (let i = 0; i < 3; i++) await new Promise(done => requestAnimationFrame(done));
@@ -36,7 +37,7 @@ PIXELS = """canvas => {
   const { data } = context.getImageData(0, 0, width, height);
   return { width, height, data: Array.from({ length: width * height }, (_, i) => data[4 * i]) };
 }"""
-SHARES = "[...document.querySelectorAll('.ct-heat rect[style]')].map(r => Number(r.style.getPropertyValue('--share')))"
+SHARES = "within('.ct-heat rect[style]').map(r => Number(r.style.getPropertyValue('--share')))"
 
 
 @pytest.fixture
@@ -52,6 +53,7 @@ def open_lab(browser, tmp_path):
         file.write_text(PAGE.format(theme=theme, colours=colours, lab=markup), encoding="utf-8")
         screen = {"width": width, "height": 900}
         context = browser.new_context(viewport=screen, has_touch=touch, reduced_motion="reduce")
+        context.add_init_script(WITHIN)
         contexts.append(context)
         page = context.new_page()
         local = ("file:", "data:", "blob:")
@@ -59,7 +61,7 @@ def open_lab(browser, tmp_path):
         page.on("console", lambda entry: entry.type in ("error", "warning") and faults.append(entry.text))
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.goto(file.as_uri())
-        page.wait_for_function("document.querySelectorAll('.ct-half canvas')[2].style.width")
+        page.wait_for_function("within('.ct-half canvas')[2]?.style.width")
         return page
 
     yield open_one
@@ -139,7 +141,9 @@ def test_the_counts_on_the_page_equal_pytorch(open_lab):
         assert [count for count, _ in counts] == expected[0, 0].tolist()
         assert [label for _, label in counts] == [f"output {i}: {n:.0f}" for i, n in enumerate(expected[0, 0])]
         line = page.locator(".ct-code code").text_content()
-        table = eval(line, {"torch": torch, "F": F})[0, 0]  # the line a reader would copy
+        names = {}
+        exec(line.replace("F.conv", "table = F.conv"), names)  # the lines a reader would copy
+        table = names["table"][0, 0]
         assert table.shape == (len(counts), len(counts))
         numbers = page.locator(".ct-heat text").all_text_contents()
         assert [int(n) for n in numbers] == (table.flatten().tolist() if len(counts) <= 16 else [])
@@ -361,8 +365,8 @@ def test_it_is_accessible_and_fits(open_lab, width, theme):
         const [r, g, b] = [...canvas.getImageData(0, 0, 1, 1).data].map(v => v / 255)
           .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
         return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
-      const ink = light(getComputedStyle(document.querySelector('.ct-heat text')).fill);
-      return [...document.querySelectorAll('.ct-heat rect[style]')].map(rect => light(getComputedStyle(rect).fill))
+      const ink = light(getComputedStyle(within('.ct-heat text')[0]).fill);
+      return within('.ct-heat rect[style]').map(rect => light(getComputedStyle(rect).fill))
         .map(paper => (Math.max(ink, paper) + 0.05) / (Math.min(ink, paper) + 0.05));
     }""")
     assert min(contrasts) >= 4.5

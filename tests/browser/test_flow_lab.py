@@ -195,7 +195,7 @@ def test_every_motion_by_mouse(page):
     set_number(page, "Q: constant", 0)
     finish(page, 20)
     assert page.locator(".ct-formula").inner_text() == "L = 0.5\u00a0y\u00a0dx"
-    assert page.locator(".ct-shown svg path").count() == 2
+    assert page.locator(".ct-over svg path").count() == 2
     box = page.get_by_role("slider", name="P: x").bounding_box()
     page.mouse.click(box["x"] + box["width"] * 0.75, box["y"] + box["height"] / 2)
     assert float(page.get_by_role("textbox", name="P: x").input_value()) == pytest.approx(1, abs=0.2)
@@ -206,10 +206,10 @@ def test_what_is_out_of_range_is_marked_and_the_last_one_stays(page):
         set_number(page, name, typed)
         field = page.get_by_role("textbox", name=name)
         assert field.get_attribute("aria-invalid") == "true"
-        assert "stays in use" in page.inner_text("main")
+        assert "stays in use" in page.inner_text(".ct-lab")
         finish(page, 20)
         field.press("Escape")
-        assert field.get_attribute("aria-invalid") is None and "stays in use" not in page.inner_text("main")
+        assert field.get_attribute("aria-invalid") is None and "stays in use" not in page.inner_text(".ct-lab")
 
 
 def test_play_unrolls_the_flow_and_can_be_paused(browser, tmp_path):
@@ -234,8 +234,8 @@ def test_long_runs_leave_the_page_alive(browser, tmp_path):
         finish(page, 1)
         frames = page.get_by_role("textbox", name="Steps n").evaluate("""async field => {
           const shares = new Set();
-          const watch = new MutationObserver(() => shares.add(document.querySelector("progress").value));
-          watch.observe(document.querySelector("progress"), { attributes: true });
+          const watch = new MutationObserver(() => shares.add(within("progress")[0].value));
+          watch.observe(within("progress")[0], { attributes: true });
           field.value = "300";
           field.dispatchEvent(new Event("input"));
           for (let i = 0; i < 20; i++) await new Promise(requestAnimationFrame);

@@ -19,7 +19,7 @@ from convtwist import labs
 PHOTO = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
 MAKERS = {
     "stepper": labs.correlation_stepper, "checkerboard": labs.checkerboard, "microscope": labs.kernel_microscope,
-    "flow": labs.flow_lab, "twist": labs.twist_lab,
+    "flow": labs.flow_lab, "twist": labs.twist_lab, "channels": labs.channel_sum, "field": labs.receptive_field,
 }
 LABS = {name: functools.partial(make, PHOTO) for name, make in MAKERS.items()}
 EVERY = {**LABS, "calculator": labs.size_calculator, "board": labs.channel_board}
@@ -28,14 +28,14 @@ OFFER = """async ([how, name, type, encoded]) => {
   if (encoded === null) files.setData("text/plain", "only words");
   else files.items.add(new File([Uint8Array.from(atob(encoded), char => char.charCodeAt(0))], name, { type }));
   const lab = document.querySelector(".convtwist-lab"), options = { bubbles: true, cancelable: true };
-  const chooser = lab.querySelector("input[type=file]");
+  const chooser = within("input[type=file]")[0];
   if (how === "drop") lab.dispatchEvent(new DragEvent("drop", { dataTransfer: files, ...options }));
   else if (how === "paste") lab.dispatchEvent(new ClipboardEvent("paste", { clipboardData: files, ...options }));
   else { chooser.files = files.files; chooser.dispatchEvent(new Event("change", options)); }
 }"""
-SHOWN = """() => [...document.querySelectorAll("canvas")].map(canvas => canvas.toDataURL())"""
-WORDS = """() => document.querySelector(".convtwist-lab").innerText +
-  [...document.querySelectorAll("[aria-label]")].map(one => one.ariaLabel).join(" ")"""
+SHOWN = """() => within("canvas").map(canvas => canvas.toDataURL())"""
+WORDS = """() => within(".ct-lab")[0].innerText +
+  within("[aria-label]").map(one => one.ariaLabel).join(" ")"""
 
 
 def saved(picture, kind="PNG", **options):
@@ -120,7 +120,7 @@ TYPE = """async ([field, entries]) => {
     field.value = field.type === "number" && !number ? "" : text;
     field.dispatchEvent(new Event("input", { bubbles: true }));
     await frames();
-    const words = [...document.querySelectorAll(".ct-fault")].map((one) => one.textContent.trim()).join(" ");
+    const words = within(".ct-fault").map((one) => one.textContent.trim()).join(" ");
     return [text, field.getAttribute("aria-invalid") === "true", words];
   };
   const first = field.value, found = [];

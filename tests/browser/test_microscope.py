@@ -7,6 +7,7 @@ from lab_bench import AXE, AXE_RUN, functions, give, opened, pixels, settle
 from torch.nn import functional as F
 
 from convtwist import images, kernels, labs, operators
+from convtwist.labs.kernel_microscope import PRESETS
 
 torch.set_num_threads(1)
 NAMES = ("decompose", "compose", "evenPart", "oddPart", "energy", "quarterTurn", "frequencies", "replicated",
@@ -51,7 +52,7 @@ def weights(page):
 
 
 def said(page):
-    return page.inner_text("main")
+    return page.inner_text(".ct-lab")
 
 
 def coefficient(page, name):
@@ -89,7 +90,7 @@ def test_presets_and_their_response_on_ones_own_photograph(page):
     for how in ("drop", "paste", "file"):
         give(page, grey if how == "file" else grey[:8], how)
         assert torch.equal(pixels(page, 0), torch.tensor(grey if how == "file" else grey[:8]))
-    for name in labs.microscope.PRESETS:
+    for name in PRESETS:
         page.get_by_role("combobox", name="Kernel").select_option(name)
         settle(page)
         kernel = torch.tensor(weights(page), dtype=torch.float64).view(3, 3)

@@ -11,17 +11,15 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 from bs4 import BeautifulSoup
+from notebooks_zip import write_zip
 from PIL import Image, ImageOps
 from pypdf import PdfReader
+from repository_links import DOWNLOADS, READER_BRANCH, with_repository
+from sitemap import sitemap
 
 import convtwist
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "tools"))
-from notebooks_zip import write_zip  # noqa: E402
-from repository_links import DOWNLOADS, with_repository  # noqa: E402
-from sitemap import sitemap  # noqa: E402
-
 SITE = "https://owner.example.org/name/"
 CHAPTER = "book/05_upsampling_and_transposed_convolution"
 FIRST = {  # what is looked for, and the page that should come first
@@ -36,14 +34,16 @@ PAPER = """() => {
   const article = document.querySelector("article.bd-article");
   const gone = [".bd-sidebar-primary", ".bd-sidebar-secondary", ".bd-header-article", ".prev-next-footer", ".copybtn",
     ".convtwist-lab button"];
+  const shadows = [...document.querySelectorAll(".convtwist-lab")].flatMap(lab => lab.shadowRoot ?? []);
   return {
-    shown: gone.filter(name => [...document.querySelectorAll(name)].some(element => element.checkVisibility())),
+    shown: gone.filter(name => [...document.querySelectorAll(name)].some(element => element.checkVisibility()))
+      .concat(shadows.flatMap(lab => [...lab.querySelectorAll("button")].filter(each => each.checkVisibility()))),
     folded: [...article.querySelectorAll("div.cell:not(.tag_hide-input) > details.hide .cell_input")]
       .filter(code => !code.getClientRects().length).length,
     wide: [...article.querySelectorAll("pre, img, table, mjx-container, canvas")]
       .filter(element => element.getBoundingClientRect().right > innerWidth + 1 || (element.tagName === "PRE"
         && element.scrollWidth > element.clientWidth + 1)).map(element => element.outerHTML.slice(0, 120)),
-    split: [...article.querySelectorAll(".cell_output img")]
+    split: [...article.querySelectorAll(".cell_output img:not([data-ready] > img)")]
       .filter(image => getComputedStyle(image).breakInside !== "avoid").length,
     ink: getComputedStyle(article.querySelector("p")).color, paper: getComputedStyle(document.body).backgroundColor,
   };
@@ -155,21 +155,25 @@ def test_cards_and_sitemap(book_html, browser, short_toc, tmp_path):
     assert f"{SITE}{CHAPTER}.html" in pages and set(places) == pages and len(places) == len(pages)
 
 
-def test_notebooks_as_zip(tmp_path):
-    """All notebooks, the files they link to, and a wheel that their requirements name."""
-    write_zip(tmp_path / "notebooks.zip")
+def test_notebooks_as_zip(book_html, tmp_path):
+    """The readers' notebooks, which link to each other, and a wheel that they and their requirements name."""
+    write_zip(book_html, tmp_path / "notebooks.zip", SITE)
     with zipfile.ZipFile(tmp_path / "notebooks.zip") as archive:
         archive.extractall(tmp_path)
     folder = tmp_path / "convtwist-notebooks"
-    notebooks = {path.name: path.read_bytes() for path in (folder / "book").glob("*.ipynb")}
-    assert notebooks == {path.name: path.read_bytes() for path in (ROOT / "book").glob("*.ipynb")}
+    notebooks = {path.name: path.read_text(encoding="utf-8") for path in (folder / "book").glob("*.ipynb")}
+    assert set(notebooks) == {path.name for path in (ROOT / "book").glob("*.ipynb")}
     wheel = next(folder.glob("*.whl"))
+    assert all(f"../{wheel.name}" in text for text in notebooks.values())
     requirements = (folder / "requirements.txt").read_text(encoding="utf-8").splitlines()
     assert f"./{wheel.name}" in requirements and "-e ." not in requirements
+    assert any(line.startswith("jupyterlab") for line in requirements)
+    assert not [line for line in requirements if line.startswith(("sphinx", "pytest"))]
     assert any("photographs/chelsea" in name for name in zipfile.ZipFile(wheel).namelist())
-    text = b"".join(notebooks.values()).decode()
-    links = set(re.findall(r"\]\(([\w./-]+\.(?:md|ipynb|png))", text))
-    assert links and not [link for link in links if not (folder / "book" / link).is_file()]
+    text = "".join(notebooks.values())
+    inside = set(re.findall(r"\]\(([\w./-]+\.(?:ipynb|md|png|html))\b", text))
+    assert len(inside) >= 8 and inside <= set(notebooks)
+    assert f"]({SITE}book/notation.html#term-" in text
 
 
 @pytest.mark.parametrize("service", ["utterances", "hypothesis"])
@@ -177,9 +181,10 @@ def test_published_pages(service, tmp_path):
     """A page built for a site has its address, card, downloads, buttons, and the comments that were switched on."""
     for folder in ("_assets", "_extensions", "_templates"):
         shutil.copytree(ROOT / "book" / folder, tmp_path / "book" / folder)
-    for file in ("intro.md", "references.bib"):
+    for file in ("intro.md", "references.bib", "12_use_it.ipynb"):
         shutil.copy(ROOT / "book" / file, tmp_path / "book" / file)
-    (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: book/intro\n", encoding="utf-8")
+    toc = "format: jb-book\nroot: book/intro\nchapters:\n- file: book/12_use_it\n"
+    (tmp_path / "_toc.yml").write_text(toc, encoding="utf-8")
     stored = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
     stored["html"]["comments"][service] = {"utterances": {"repo": "owner/name"}, "hypothesis": True}[service]
     config = with_repository(stored, "https://github.com/owner/name", "main", SITE)
@@ -195,13 +200,17 @@ def test_published_pages(service, tmp_path):
     assert [link["href"] for link in page.select("nav.downloads a")] == [f"../{file}" for file in DOWNLOADS]
     ways = {link.get_text(): link["href"] for link in page.select("nav.ways a")}
     assert ways == {
-        "Run it on Colab": "https://colab.research.google.com/github/owner/name/blob/main/book/01_cross_correlation.ipynb",
+        "Run it on Colab": "https://colab.research.google.com/github/owner/name/blob/reader-notebooks/book/01_cross_correlation.ipynb",
         **{label: f"../{file}" for file, label in DOWNLOADS.items()}, "The repository": "https://github.com/owner/name",
     }
     assert f"{SITE}book/intro.html" in page.select_one("details.cite").get_text()
     missing = BeautifulSoup((tmp_path / "_build" / "html" / "404.html").read_text(encoding="utf-8"), "html.parser")
     assert missing.base["href"] == SITE, "whatever folder was asked for"
     assert "github.com/owner/name/edit/main/book/intro.md" in text and "owner/name/issues/new" in text
+    chapter = (tmp_path / "_build" / "html" / "book" / "12_use_it.html").read_text(encoding="utf-8")
+    opened = "https://colab.research.google.com/github/owner/name/blob/"
+    assert f'"{opened}{READER_BRANCH}/book/12_use_it.ipynb"' in chapter and f"{opened}main" not in chapter
+    assert "github.com/owner/name/edit/main/book/12_use_it.ipynb" in chapter
     scripts = {"utterances": "utteranc.es/client.js", "hypothesis": "hypothes.is/embed.js"}
     assert [name for name, script in scripts.items() if script in text] == [service]
 
@@ -232,6 +241,7 @@ def test_workflow_may_publish_and_names_what_is_there():
     steps = workflow["jobs"]["publish"]["steps"]
     commands = "\n".join(step.get("run", "") for step in steps)
     tools = re.findall(r"python (tools/\w+\.py)", commands)
-    assert {"tools/book_pdf.py", "tools/notebooks_zip.py", "tools/social_cards.py", "tools/sitemap.py"} <= set(tools)
+    assert {"tools/book_pdf.py", "tools/notebooks_zip.py", "tools/social_cards.py", "tools/sitemap.py",
+            "tools/reader_notebooks.py", "tools/try_reader_notebooks.py"} <= set(tools)
     assert all((ROOT / tool).is_file() for tool in tools)
     assert all(file in commands for file in DOWNLOADS), "what the pages offer is made"

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from lab_bench import WITHIN
 from scorecard import record
 from test_pages import AXE
 
@@ -13,24 +14,28 @@ LABS = {  # the chapters whose labs differ from one another
     "twist": "book/09_convtwist.html",
     "board": "book/10_groups_and_small_worlds.html",
 }
+# What a selector finds on the page and within its labs, which lie in shadow roots.
+EVERYWHERE = WITHIN + "globalThis.everywhere = each => [...document.querySelectorAll(each), ...within(each)];"
 STOPS = """() => {
   const shown = element => element.checkVisibility({ visibilityProperty: true }) && element.getClientRects().length;
   const passed = element => element.type === "radio" && !element.checked
-    && [...document.getElementsByName(element.name)].some(other => other.checked);
-  const stops = [...document.querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex]")]
+    && [...element.getRootNode().querySelectorAll(`[name="${element.name}"]`)].some(other => other.checked);
+  const stops = everywhere("a[href], button, input, select, textarea, summary, [tabindex]")
     .filter(element => element.tabIndex >= 0 && !element.disabled && shown(element) && !passed(element));
   stops.forEach((element, index) => { element.dataset.stop = index; });
   return stops.map(element => element.outerHTML.slice(0, 120));
 }"""
 HERE = """() => {
-  const element = document.activeElement;
+  let element = document.activeElement;
+  while (element.shadowRoot?.activeElement) element = element.shadowRoot.activeElement;
   const ringed = [element, element.parentElement, element.nextElementSibling].filter(Boolean).some(each => {
     const style = getComputedStyle(each);
     return (style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 1) || style.boxShadow !== "none";
   });
   return { stop: element === document.body ? null : Number(element.dataset.stop ?? -1), ringed };
 }"""
-CUT = """() => [...document.querySelectorAll("main p, main li, main h1, main h2, main h3, main button, main label")]
+CUT = """() => [...document.querySelectorAll("main p, main li, main h1, main h2, main h3, main button, main label"),
+  ...within("p, li, h3, h4, button, label, summary")]
   .filter(element => element.checkVisibility() && element.getBoundingClientRect().right > innerWidth + 1
     && !element.closest("pre, .output:not(:has(.convtwist-lab)), .ct-scroll, .math, .bd-sidebar-secondary"))
   .map(element => element.outerHTML.slice(0, 120))"""
@@ -44,6 +49,7 @@ def read(browser, book_url):
 
     def open_one(address, **options):
         contexts.append(browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options}))
+        contexts[-1].add_init_script(EVERYWHERE)
         page = contexts[-1].new_page()
         page.goto(book_url + address, wait_until="load")
         if options.get("java_script_enabled", True):
@@ -105,7 +111,7 @@ def test_large_letters_reflow(read, width):
 
 def test_nothing_moves_that_was_not_asked_to(read):
     """No lab plays by itself; who wants no motion is not offered to play, and nothing on the page is animated."""
-    picture = "[...document.querySelectorAll('canvas')].map(canvas => canvas.toDataURL().length)"
+    picture = "everywhere('canvas').map(canvas => canvas.toDataURL().length)"
     page = read(LABS["flow"], reduced_motion="no-preference")
     first, before = None, page.evaluate(picture)
     for _ in range(60):  # until all is drawn, which takes a while on a busy machine
@@ -127,7 +133,7 @@ def test_nothing_moves_that_was_not_asked_to(read):
 def test_high_contrast_keeps_what_labs_draw(read, scheme):
     """In a palette of the system's, the patch, the chosen cell, the scale and the counts still differ from the rest."""
     page = read(LABS["stepper"], forced_colors="active", color_scheme=scheme, reduced_motion="reduce")
-    look = """selector => { const style = getComputedStyle(document.querySelector(".convtwist-lab " + selector));
+    look = """selector => { const style = getComputedStyle(within(selector)[0]);
       return { paper: style.backgroundColor, ink: style.color, ring: style.outlineStyle, picture: style.backgroundImage,
                border: parseFloat(style.borderTopWidth) }; }"""
     patch, plain = page.evaluate(look, ".ct-patch"), page.evaluate(look, ".ct-cell:not(.ct-patch)")

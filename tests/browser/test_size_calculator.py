@@ -33,7 +33,7 @@ def shown_size(page) -> list[int]:
     return [int(side) for side in page.locator(".ct-size strong").inner_text().split(" \u00d7 ")]
 
 
-@pytest.mark.parametrize("operation", ["convolution", "transposed", "pooling"])
+@pytest.mark.parametrize("operation", ["convolution", "transposed", "pooling", "average"])
 def test_the_line_to_copy_runs_and_gives_the_size_shown(pages, operation):
     page = calculator(pages, operation=operation)
     draw = random.Random(operation)
@@ -45,12 +45,12 @@ def test_the_line_to_copy_runs_and_gives_the_size_shown(pages, operation):
         limits = [(4, 12), (1, 3), (1, 3), (0, 1), (1, 2), (0, 1)]  # in the order of the fields, twice each
         values = [draw.randint(*limit) for limit in limits for _ in range(2)]
         page.evaluate(
-            "values => document.querySelectorAll('input[type=number]').forEach((f, i) => "
+            "values => within('input[type=number]').forEach((f, i) => "
             "{ f.value = values[i]; f.dispatchEvent(new Event('input')); })",
             values,
         )
         settle(page)
-        assert fields.count() == (12 if operation == "transposed" else 10)
+        assert fields.count() == {"transposed": 12, "average": 8}.get(operation, 10)
         line = page.locator(".ct-torch code").inner_text()
         code, _, comment = line.partition("  # ")
         if page.locator(".ct-size").count() == 0:
@@ -77,6 +77,15 @@ def test_formula_with_its_floor(pages):
     assert page.get_by_text("drawn up to 24").is_visible()
     page = calculator(pages, 5, 2, stride=2, operation="pooling", ceil_mode=True)
     assert shown_size(page) == [3, 3]
+
+
+def test_average_pooling_has_no_dilation_and_counts_its_padding(pages):
+    page = calculator(pages, 6, 3, padding=1, dilation=2)
+    page.get_by_label("Operation").select_option("average")
+    settle(page)
+    assert page.get_by_role("spinbutton", name="Dilation").count() == 0
+    assert "AvgPool2d(kernel_size=3, stride=1, padding=1)" in page.locator(".ct-torch code").inner_text()
+    assert shown_size(page) == [6, 6] and page.locator(".ct-outside").first.inner_text().strip() == "0"
 
 
 def test_pointing_shows_connections_both_ways(pages):

@@ -28,9 +28,10 @@ def pages(browser, tmp_path):
 
 @pytest.fixture
 def stepper(pages):
-    """Open the correlation stepper on a page as wide as a desk's screen."""
+    """Open the correlation stepper on a page as wide as a desk's screen, at the smallest example."""
     page = pages.open(labs.correlation_stepper(PHOTO))
     expect(page.locator(".ct-bar")).to_be_visible()
+    page.get_by_label("Example").select_option("counting")
     return page
 
 
@@ -50,7 +51,63 @@ def sums(page) -> tuple[str, str]:
     return first, second
 
 
-def test_the_first_example(stepper):
+def test_it_opens_on_an_edge(pages):
+    page = pages.open(labs.correlation_stepper(PHOTO))
+    assert grid_values(page, "Output") == [[0, 180, 180, 0]] * 4
+    assert page.get_by_label("Example").input_value() == "edge"
+    page.locator("summary").click()
+    assert page.get_by_text("3 \u00d7 30 \u00d7 2 = 180").is_visible()
+
+
+def test_no_number_is_cut_or_touches_the_next(stepper):
+    """Every kernel of the menu, in both directions: what a cell says fits into it, its weight in the corner too."""
+    options = stepper.get_by_role("combobox", name="Kernel").locator("option").all()
+    assert len(options) == 7
+    for option in options:
+        if option.get_attribute("value") == "own":
+            continue
+        for example in ("six", "edge"):
+            stepper.get_by_label("Example").select_option(example)
+            stepper.get_by_role("combobox", name="Kernel").select_option(option.get_attribute("value"))
+            settle(stepper)
+            cut = stepper.evaluate("""() => within(".ct-cell").flatMap(cell => {
+              const room = cell.getBoundingClientRect();
+              const over = [...cell.querySelectorAll("span")]
+                .filter(one => one.getBoundingClientRect().width > room.width - 2);
+              const field = cell.querySelector("input");
+              if (field) {
+                const measure = document.createElement("canvas").getContext("2d");
+                measure.font = getComputedStyle(field).font;
+                if (measure.measureText(field.value).width > room.width - 3) over.push(field);
+              }
+              return over.map(one => one.outerHTML);
+            })""")
+            assert cut == [], (option.inner_text(), cut[:3])
+
+
+def test_sizes_are_chosen_and_edits_are_called_custom(stepper):
+    example, kernel = stepper.get_by_label("Example"), stepper.get_by_role("combobox", name="Kernel")
+    side = lambda which, name: stepper.get_by_role("group", name=f"Size of the {which}").get_by_label(name)  # noqa: E731
+    side("input", "width").fill("5")
+    assert grid_values(stepper, "Input") == [[0, 1, 2, 0, 0], [3, 4, 5, 0, 0], [6, 7, 8, 0, 0]]
+    assert (example.input_value(), kernel.input_value()) == ("own", "hand")
+    side("kernel", "height").fill("3")
+    assert grid_values(stepper, "Kernel") == [[0, 1], [2, 3], [0, 0]] and kernel.input_value() == "own"
+    assert grid_values(stepper, "Output") == [[19, 25, 10, 0]]
+    side("kernel", "height").fill("4")
+    wrong = "a height of 4 does not fit into an input with a height of 3; 3 stays in use"
+    assert stepper.get_by_text(wrong).is_visible()
+    assert side("kernel", "height").get_attribute("aria-invalid") == "true"
+    side("input", "height").fill("13")
+    assert "needs a whole number from 1 to 12; 3 stays in use" in stepper.locator("p.ct-fault").first.inner_text()
+    example.select_option("counting")
+    assert stepper.get_by_text("stays in use").count() == 0 and side("kernel", "height").input_value() == "2"
+    stepper.get_by_label("Kernel row 0, column 0").fill("4")
+    assert (example.input_value(), kernel.input_value()) == ("own", "own")
+    assert kernel.locator("option:checked").inner_text() == "custom"
+
+
+def test_the_smallest_example(stepper):
     assert grid_values(stepper, "Input") == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
     assert grid_values(stepper, "Output") == COUNTING
     assert sums(stepper)[0] == "Output row 0, column 0: 0 \u00d7 0 + 1 \u00d7 1 + 3 \u00d7 2 + 4 \u00d7 3 = 19"
@@ -83,14 +140,15 @@ def test_keys_alone(stepper):
     keyboard.type("10")
     assert grid_values(stepper, "Output") == [[19, 35], [67, 83]]
     keyboard.press("ArrowDown")
-    assert stepper.evaluate("document.activeElement.getAttribute('aria-label')") == "Kernel row 1, column 0"
+    held = stepper.evaluate("document.activeElement.shadowRoot.activeElement.getAttribute('aria-label')")
+    assert held == "Kernel row 1, column 0"
     stepper.get_by_label("true convolution").press("Space")
     assert grid_values(stepper, "Output")[0] == [0 * 3 + 1 * 2 + 3 * 1 + 4 * 10, 1 * 3 + 2 * 2 + 4 * 1 + 5 * 10]
 
 
 def test_one_tab_stop_for_each_grid(stepper):
     stops = stepper.evaluate(
-        "[...document.querySelectorAll('[role=grid]')]"
+        "within('[role=grid]')"
         ".map(g => [...g.querySelectorAll('*')].filter(e => e.tabIndex === 0).length)"
     )
     assert stops == [1, 1, 1]
@@ -98,7 +156,7 @@ def test_one_tab_stop_for_each_grid(stepper):
 
 def test_every_example_equals_torch(stepper):
     names = stepper.get_by_label("Example").locator("option").all_inner_texts()
-    assert len(names) == 5
+    assert names.pop() == "custom" and len(names) == 5
     for name, flip in product(names, [False, True]):
         stepper.get_by_label("true convolution" if flip else "cross-correlation").check()
         stepper.get_by_label("Example").select_option(label=name)
@@ -138,12 +196,13 @@ def test_start_again(stepper):
     stepper.get_by_label("Example").select_option("six")
     stepper.get_by_label("true convolution").check()
     stepper.get_by_role("button", name="Start again").click()
-    assert grid_values(stepper, "Output") == COUNTING
+    assert grid_values(stepper, "Output") == [[0, 180, 180, 0]] * 4
     assert stepper.get_by_label("cross-correlation").is_checked()
 
 
 def test_play_walks_and_stops(pages):
     page = pages.open(labs.correlation_stepper(PHOTO), motion="no-preference")
+    page.get_by_label("Example").select_option("counting")
     page.get_by_role("button", name="Play").click()
     expect(page.locator(".ct-sum").first).to_contain_text("= 25", timeout=3000)
     page.get_by_role("button", name="Pause").click()
@@ -201,14 +260,17 @@ def test_pick_a_pixel_by_mouse_and_keys(stepper):
     height, width = grey.shape[0], grey.shape[1] - 1
     picker.click(position={"x": (20.5 / width) * box["width"], "y": (10.5 / height) * box["height"]})
     settle(stepper)
-    wanted = f"Row 10, column 20: {grey[10, 20]} \u00d7 1 + {grey[10, 21]} \u00d7 (-1) = {grey[10, 20] - grey[10, 21]}"
+    shade = lambda level: f"{round(level / 255, 3):g}"  # noqa: E731
+    difference = lambda row, column: shade(int(grey[row, column]) - int(grey[row, column + 1]))  # noqa: E731
+    products = f"{shade(grey[10, 20])} \u00d7 1 + {shade(grey[10, 21])} \u00d7 (-1)"
+    wanted = f"Row 10, column 20: {products} = {difference(10, 20)}"
     assert sums(stepper)[1] == wanted
     walk = [("ArrowRight", 10, 21), ("ArrowDown", 11, 21), ("Shift+ArrowLeft", 11, 11), ("End", 11, width - 1)]
     for key, row, column in walk:
         picker.press(key)
         settle(stepper)
         assert sums(stepper)[1].startswith(f"Row {row}, column {column}:")
-        assert sums(stepper)[1].endswith(f"= {grey[row, column] - grey[row, column + 1]}")
+        assert sums(stepper)[1].endswith(f"= {difference(row, column)}")
 
 
 def test_pictures_of_every_kind(stepper):
@@ -272,10 +334,10 @@ def test_drop_and_paste(stepper):
       const data = new DataTransfer();
       data.items.add(new File([new Uint8Array(content)], how + ".png", { type: "image/png" }));
       const lab = document.querySelector(".convtwist-lab");
-      const options = { bubbles: true, cancelable: true };
+      const options = { bubbles: true, cancelable: true, composed: true };
       const event = how === "drop" ? new DragEvent("drop", { dataTransfer: data, ...options })
         : new ClipboardEvent("paste", { clipboardData: data, ...options });
-      (how === "drop" ? lab : lab.querySelector("input")).dispatchEvent(event);
+      (how === "drop" ? lab : within("input")[0]).dispatchEvent(event);
     }"""
     for how in ("drop", "paste"):
         stepper.evaluate(send, [content, how])

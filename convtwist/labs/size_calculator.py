@@ -10,7 +10,7 @@ from convtwist.labs.page import Lab, build
 
 __all__ = ["size_calculator"]
 
-_OPERATIONS = ("convolution", "transposed", "pooling")
+_OPERATIONS = ("convolution", "transposed", "pooling", "average")
 _MOST_DRAWN = 64  # cells along a side of the still picture; more would only be grey
 
 
@@ -45,7 +45,8 @@ def size_calculator(
         padding: cells added at each end.
         dilation: cells from one tap to the next.
         output_padding: cells added at one end of a transposed convolution's output.
-        operation: ``"convolution"``, ``"transposed"`` or ``"pooling"``.
+        operation: ``"convolution"``, ``"transposed"``, ``"pooling"`` (maximum) or ``"average"`` (pooling by the mean,
+            which has no dilation).
         transposed: short for ``operation="transposed"``.
         ceil_mode: pooling only: round the number of windows up.
 
@@ -56,6 +57,8 @@ def size_calculator(
         operation = "transposed"
     if operation not in _OPERATIONS:
         raise ValueError(f"operation must be one of {', '.join(_OPERATIONS)}, got {operation!r}")
+    if operation == "average" and _both("dilation", dilation, 1) != [1, 1]:
+        raise ValueError(f"dilation must be 1 for average pooling, which has none in PyTorch, got {dilation!r}")
     config = {
         "input": _both("input", input, 1),
         "kernel": _both("kernel", kernel, 1),
@@ -73,7 +76,6 @@ def size_calculator(
         "both grids, and shows which input cells feed which output cells.",
         config=config,
         still=_still(config),
-        pruned=True,
     )
 
 

@@ -32,23 +32,24 @@ def correlation_stepper(photo, *, input=None, kernel=None, alt: str = "The photo
     Args:
         photo: the photograph it starts with, ``(H, W, 3)`` or ``(H, W)``, uint8, uint16 or floating point in
             0..1; reduced to 256 pixels on the longer side.  Readers can load their own on the page.
-        input: the numbers to start with, rows of at most 12; by default 0 to 8 in three rows.
-        kernel: the weights to start with; by default ``[[0, 1], [2, 3]]``.
+        input: the numbers to start with, 1 to 12 rows and columns; by default an edge from 30 to 0, six by six.
+        kernel: the weights to start with, 1 to 7 rows and columns; by default three rows ``[2, 0, -2]``.
         alt: what the photograph shows, for readers who cannot see it.
 
     Raises:
-        ValueError: a table is ragged, too large, not finite, or the kernel is larger than the input.
+        ValueError: a table is ragged, too large, not finite, or the kernel (the default one, too) is larger than
+            the input.
     """
     input, kernel = _rows("input", input, _MOST_INPUT), _rows("kernel", kernel, _MOST_KERNEL)
-    height, width = (len(input), len(input[0])) if input else (3, 3)
-    if kernel and (len(kernel) > height or len(kernel[0]) > width):
-        raise ValueError(f"the kernel, {len(kernel)}x{len(kernel[0])}, is larger than the input, {height}x{width}")
+    height, width = (len(input), len(input[0])) if input else (6, 6)
+    rows, columns = (len(kernel), len(kernel[0])) if kernel else (3, 3)
+    if rows > height or columns > width:
+        raise ValueError(f"the kernel, {rows}x{columns}, is larger than the input, {height}x{width}; give both")
     return build(
         "correlation stepper",
-        ("core.mjs", "widgets.mjs", "picture.mjs", "correlation_stepper.mjs"),
+        ("core.mjs", "widgets.mjs", "picture.mjs", "products.mjs", "correlation_stepper.mjs"),
         says="Here a lab steps a kernel over a grid of numbers and over this photograph, and writes out the products "
         "and the sum behind each number of the output.",
         config={"input": input, "kernel": kernel},
         still=(to_data_url(photo), alt),
-        pruned=True,
     )

@@ -90,7 +90,7 @@ def environment(folder: Path, names: set[str]) -> Path:
     site = Path(sysconfig.get_path("purelib", vars={"base": folder, "platbase": folder}))
     (site / "shut.py").write_text(SHUT, encoding="utf-8")
     # Only lines of a .pth file in the environment itself are obeyed, not those of the ones behind the links.
-    (site / "strangers.pth").write_text(f"{links}\nimport shut\n", encoding="utf-8")
+    (site / "environment.pth").write_text(f"{links}\nimport shut\n", encoding="utf-8")
     return folder / "bin" / "python"
 
 

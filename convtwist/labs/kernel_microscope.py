@@ -54,5 +54,4 @@ def kernel_microscope(photo, *, kernel="sobel_x", view: str = "kernel",
         "coefficients and their Fourier magnitude.",
         config={"kernel": kernel, "view": view},
         still=(to_data_url(photo), alt),
-        pruned=True,
     )

@@ -1,0 +1,70 @@
+"""Which tests run, and how: the tiers, and the settings that the notebooks need when ``--nbval`` is given.
+
+Neither nbval nor xdist has to be installed.
+"""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent
+TIERS = ("browser", "stranger", "slow", "gpu")  # pyproject.toml says what is in each
+TIER_OF_FOLDER = {ROOT / "tests" / "browser": "browser", ROOT / "tests" / "strangers": "stranger"}
+WHOLE_FILE = re.compile(rf"^pytestmark = pytest\.mark\.({'|'.join(TIERS)})\b", re.MULTILINE)
+MOST_WORKERS = 4  # each holds a torch of its own, some 400 MB
+
+
+def with_notebooks(config) -> bool:
+    return config.getoption("nbval", False) or config.getoption("nbval_lax", False)
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist's own
+def pytest_cmdline_main(config):
+    """Spread a run that names no file over the cores, if xdist is installed and ``-n`` was not given.
+
+    ``-n0`` does without, and so does ``--pdb``.
+    """
+    option = config.option
+    here = not hasattr(config, "workerinput") and not option.usepdb and not option.collectonly
+    no_file = not any(Path(argument.split("::")[0]).is_file() for argument in config.args)
+    if here and no_file and config.getoption("numprocesses", 0) is None:
+        option.numprocesses = min(os.cpu_count() or 1, MOST_WORKERS)
+    if here and config.getoption("numprocesses", 0) and option.dist in ("no", "load"):
+        option.dist = "loadfile"  # the cells of a notebook share a kernel, the tests of a file what they built
+
+
+def pytest_configure(config):
+    if with_notebooks(config):
+        config.option.nbval_current_env = True
+        config.option.nbval_sanitize_with = config.option.nbval_sanitize_with or str(ROOT / "nbval_sanitize.cfg")
+        if config.option.nbval_cell_timeout == 2000:  # seconds; nbval's default
+            config.option.nbval_cell_timeout = 120
+
+
+def asked_for(path: Path, config) -> bool:
+    """Whether the command line names the file or folder, or one inside it; all of tests/ names nothing."""
+    named = {Path(config.invocation_params.dir, argument.split("::")[0]).resolve() for argument in config.args}
+    return any(path == name or name in path.parents or path in name.parents for name in named - {ROOT, ROOT / "tests"})
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Don't even import what belongs to a tier as a whole: it may need packages that the units do without."""
+    if config.option.markexpr or asked_for(collection_path, config):
+        return None
+    whole_file = collection_path.suffix == ".py" and WHOLE_FILE.search(collection_path.read_text(encoding="utf-8"))
+    return True if whole_file or collection_path in TIER_OF_FOLDER else None
+
+
+def pytest_collection_modifyitems(config, items):
+    """Mark what lies in a tier's folder; leave the tiers out unless ``-m`` chooses or the command line names them."""
+    for item in items:
+        for folder, tier in TIER_OF_FOLDER.items():
+            if folder in item.path.parents:
+                item.add_marker(tier)
+    if not config.option.markexpr:
+        left = {item for item in items
+                if any(map(item.get_closest_marker, TIERS)) and not asked_for(item.path, config)}
+        config.hook.pytest_deselected(items=sorted(left, key=items.index))
+        items[:] = [item for item in items if item not in left]
