@@ -194,7 +194,7 @@ def numbers(grids: Iterable[Numbers], titles: Sequence[str], *, alt: str, signs:
     widths = [max(grid.shape[1], 2) for grid in grids]
     tallest = max(grid.shape[0] for grid in grids)
     room = 12 if max(len(f"{value:.4g}") for grid in grids for value in grid.flat) > 4 else 16
-    ratios = columns and [max(widths[k::columns]) for k in range(min(columns, len(grids)))]
+    ratios = [max(widths[k::columns]) for k in range(min(columns, len(grids)))] if columns else None
     columns = columns or (len(grids) if any(signs) or sum(widths) <= 16 else max(1, room // (max(widths) + 1)))
     rows = -(-len(grids) // columns)
     widest = sum(ratios) if ratios else max(sum(widths[k : k + columns]) for k in range(0, len(grids), columns))
