@@ -168,18 +168,19 @@ def panels(images: Iterable[Numbers], titles: Iterable[str], *, alt: str, signed
 
 def numbers(grids: Iterable[Numbers], titles: Sequence[str], *, alt: str, signs: str = "",
             highlight: Sequence[tuple[int, int, int, int] | None] | None = None, signed: bool | None = None,
-            scale: float | Literal["each"] | None = None) -> Picture:
+            scale: float | Literal["each"] | None = None, columns: int | None = None) -> Picture:
     """Write small matrices out as coloured cells, side by side.
 
     Args:
         grids: two-dimensional tensors.
         titles: one a grid.
         alt: alternative text.
-        signs: one character between each two grids, such as ``"*="``.
+        signs: one character between each two grids, such as ``"*="``; a blank for none.
         highlight: for each grid None, or the ``(top, left, height, width)`` of a frame to draw.
         signed: of no effect; zero is white, red positive and blue negative in every grid.
         scale: the size of a number in full colour: by default the largest of all grids, so that equal numbers have
             equal colours; ``"each"`` takes the largest of each grid.
+        columns: how many grids stand in a row; cells are then equally large in all rows.
     """
     grids = [_tensor(grid, "grids") for grid in grids]
     if not grids or any(grid.ndim != 2 or grid.numel() == 0 for grid in grids) or len(titles) != len(grids):
@@ -193,12 +194,14 @@ def numbers(grids: Iterable[Numbers], titles: Sequence[str], *, alt: str, signs:
     widths = [max(grid.shape[1], 2) for grid in grids]
     tallest = max(grid.shape[0] for grid in grids)
     room = 12 if max(len(f"{value:.4g}") for grid in grids for value in grid.flat) > 4 else 16
-    columns = len(grids) if any(signs) or sum(widths) <= 16 else max(1, room // (max(widths) + 1))
+    ratios = [max(widths[k::columns]) for k in range(min(columns, len(grids)))] if columns else None
+    columns = columns or (len(grids) if any(signs) or sum(widths) <= 16 else max(1, room // (max(widths) + 1)))
     rows = -(-len(grids) // columns)
-    total = max(sum(widths[k : k + columns]) for k in range(0, len(grids), columns)) + gap * (columns - 1)
+    widest = sum(ratios) if ratios else max(sum(widths[k : k + columns]) for k in range(0, len(grids), columns))
+    total = widest + gap * (columns - 1)
     cell = min(0.62, WIDTH / total, 4 / tallest)
     figure = _figure(alt, cell * total, rows * (cell * tallest + 0.55))
-    ratios = widths if rows == 1 else None
+    ratios = widths if rows == 1 else ratios
     axes = list(figure.subplots(rows, columns, width_ratios=ratios, squeeze=False).flat)
     for axis in axes[len(grids) :]:
         axis.set_axis_off()
@@ -208,7 +211,7 @@ def numbers(grids: Iterable[Numbers], titles: Sequence[str], *, alt: str, signs:
         if highlight[k] is not None:
             top, left, high, wide = highlight[k]
             axis.add_patch(_frame(left - 0.5, top - 0.5, wide, high))
-        if k < len(signs) and signs[k]:
+        if k < len(signs) and signs[k].strip():
             axis.annotate(signs[k], (1, 0.5), xytext=(0.42 * cell * 72, 0), xycoords="axes fraction",
                           textcoords="offset points", ha="center", va="center", fontsize=18, annotation_clip=False)
     return Picture(figure, alt)

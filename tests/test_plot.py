@@ -58,6 +58,18 @@ def test_equal_numbers_have_equal_colours_in_a_row_of_grids():
     assert drawn(plot.numbers(grids, list("abc"), scale=10, alt="three grids to ten"))[2].norm.vmax == 16
 
 
+def test_grids_stand_in_rows_of_equally_large_cells():
+    rows = [torch.ones(3, 6), torch.ones(3, 3), torch.ones(1, 4)] * 3
+    picture = plot.numbers(rows, list("abcdefghi"), signs="*= *= *=", columns=3, alt="three rows of three grids")
+    picture.figure.draw_without_rendering()
+    boxes = [axis.get_window_extent() for axis in picture.figure.axes]
+    sides = [box.width / grid.shape[1] for box, grid in zip(boxes, rows, strict=True)]
+    assert max(sides) < 1.02 * min(sides)
+    assert [round(box.y0) for box in boxes[0:2]] == [round(boxes[0].y0)] * 2 and boxes[3].y1 < boxes[0].y0
+    assert [text.get_text() for axis in picture.figure.axes for text in axis.texts if text.get_text() in "*="] == \
+        ["*", "="] * 3
+
+
 def test_red_is_positive_and_blue_negative_in_every_grid():
     for grid in (torch.tensor([[0.0, 5.0]]), torch.tensor([[-5.0, 5.0]]), torch.tensor([[-5.0, 0.0]])):
         picture = plot.numbers([grid], ["one"], alt="one small grid")
