@@ -10,6 +10,7 @@ import re
 import sys
 from importlib import metadata
 from pathlib import Path
+from typing import NoReturn
 
 import convtwist
 
@@ -23,7 +24,7 @@ EXTRAS = {"book": "what the notebooks import", "train": "training", "dev": "the 
 class Parser(argparse.ArgumentParser):
     """Takes no command, and says so in words that lead on."""
 
-    def error(self, message: str):
+    def error(self, message: str) -> NoReturn:
         """Exit with status 2."""
         known = "\n".join(f"  {command:<34}{what}" for command, what in COMMANDS.items())
         self.exit(2, f"python -m convtwist: {message}\nIt takes no command of its own. There are:\n{known}\n")

@@ -4,20 +4,39 @@ Book: chapter 12.  Source: the traps of the posted layers, which reset ``groups`
 Every refusal names the argument, what was given and what to do instead.
 """
 
+from collections.abc import Collection
+from typing import Literal, TypeAlias, TypedDict, TypeVar
+
 import torch
 from torch import Tensor, nn
+from torch.types import Device
 
-__all__ = ["PADDING_MODES", "as_factory", "as_flag", "as_padding", "as_pair", "as_shown", "check_agreement",
-           "check_channels", "check_choice", "check_fit", "check_input", "check_steps", "check_tensors", "check_vector",
-           "check_whole"]
+__all__ = ["PADDING_MODES", "Coords", "Factory", "OneOrTwo", "PaddingMode", "as_factory", "as_flag", "as_padding",
+           "as_pair", "as_shown", "check_agreement", "check_channels", "check_choice", "check_fit", "check_input",
+           "check_steps", "check_tensors", "check_vector", "check_whole", "is_exporting", "is_tracing"]
 
-PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
+OneOrTwo: TypeAlias = int | tuple[int, int]
+"""One number for rows and columns, or one for each, as in ``nn.Conv2d``."""
+
+PaddingMode: TypeAlias = Literal["zeros", "reflect", "replicate", "circular"]
+Coords: TypeAlias = Literal["centered", "legacy"]
+
+PADDING_MODES: tuple[PaddingMode, ...] = ("zeros", "reflect", "replicate", "circular")
 """What may lie beyond the border, as for ``nn.Conv2d``."""
+
+_Word = TypeVar("_Word", bound=str)
 
 _MOST = 2**31 - 1  # beyond it sizes overflow, in torch and in what it calls
 
 
-def check_whole(value, name: str, smallest: int = 1) -> int:
+class Factory(TypedDict):
+    """Where and how a tensor is made, for ``torch.empty`` and its like."""
+
+    device: Device
+    dtype: torch.dtype | None
+
+
+def check_whole(value: int, name: str, smallest: int = 1) -> int:
     """Return ``value`` if it is a whole number from ``smallest`` to 2147483647.
 
     Raises:
@@ -30,13 +49,13 @@ def check_whole(value, name: str, smallest: int = 1) -> int:
     return value
 
 
-def as_pair(value, name: str, smallest: int = 1) -> tuple[int, int]:
+def as_pair(value: int | tuple[int, ...] | list[int], name: str, smallest: int = 1) -> tuple[int, int]:
     """Return ``(rows, columns)`` from one number or two.
 
     Raises:
         ValueError: there are not one or two whole numbers from ``smallest`` to 2147483647.
     """
-    values = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+    values: tuple[int, ...] = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
     if len(values) == 1:
         values *= 2
     if len(values) != 2 or any(isinstance(v, bool) or not isinstance(v, int) or v < smallest for v in values):
@@ -44,10 +63,10 @@ def as_pair(value, name: str, smallest: int = 1) -> tuple[int, int]:
                          f"got {as_shown(value)}")
     if max(values) > _MOST:
         raise ValueError(f"{name} must be at most {_MOST}, got {as_shown(value)}")
-    return values
+    return values[0], values[1]
 
 
-def check_choice(value, name: str, allowed) -> str:
+def check_choice(value: _Word, name: str, allowed: Collection[str]) -> _Word:
     """Return ``value`` if it is one of ``allowed``.
 
     Raises:
@@ -58,7 +77,7 @@ def check_choice(value, name: str, allowed) -> str:
     return value
 
 
-def as_flag(value, name: str) -> bool:
+def as_flag(value: bool | None, name: str) -> bool:
     """Return whether something is switched on.
 
     Raises:
@@ -69,7 +88,7 @@ def as_flag(value, name: str) -> bool:
     return bool(value)
 
 
-def as_factory(device, dtype) -> dict:
+def as_factory(device: Device, dtype: torch.dtype | None) -> Factory:
     """Return where and how parameters are made, for ``torch.empty``.
 
     Raises:
@@ -89,7 +108,8 @@ def as_factory(device, dtype) -> dict:
     return {"device": device, "dtype": dtype}
 
 
-def as_padding(padding, stride: tuple[int, int], dilation: tuple[int, int]) -> tuple[int, int]:
+def as_padding(padding: str | int | tuple[int, ...] | list[int], stride: tuple[int, int],
+               dilation: tuple[int, int]) -> tuple[int, int]:
     """Return the padding of a 3x3 kernel in ``(rows, columns)``, with ``"same"`` and ``"valid"`` worked out.
 
     Raises:
@@ -135,7 +155,7 @@ def check_steps(steps: int, in_channels: int, out_channels: int, stride: tuple[i
                          f"padding={dilation} here; got stride={stride}, padding={padding}")
 
 
-def check_tensors(**given) -> None:
+def check_tensors(**given: object) -> None:
     """Check that each argument is a dense tensor; None is for the caller to allow or not to pass.
 
     Raises:
@@ -189,7 +209,7 @@ def check_fit(input: Tensor, padding: tuple[int, int], dilation: tuple[int, int]
     Raises:
         ValueError: it doesn't.
     """
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():
+    if torch.compiler.is_compiling() or is_tracing():
         return  # sizes are symbols there
     for side, more, apart in zip(input.shape[-2:], padding, dilation, strict=True):
         if side < 1:
@@ -227,7 +247,27 @@ def check_input(input: Tensor, weight: Tensor, groups: int, rank: int) -> None:
                         "for a picture use input.float() / 255, or input.to(layer.weight.dtype)")
 
 
-def as_shown(value) -> str:
+def is_tracing() -> bool:
+    """Say whether ``torch.jit.trace`` is at work."""
+    return torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
+
+
+def is_exporting() -> bool:
+    """Say whether ``torch.export`` is at work, whose programs are for all sizes that were left open."""
+    return torch.compiler.is_compiling() and (not torch.compiler.is_dynamo_compiling() or _dynamo_exports())
+
+
+def _dynamo_exports() -> bool:
+    # Before torch 2.12 ``is_exporting`` is True in all code that Dynamo traces.
+    from torch._dynamo.symbolic_convert import InstructionTranslator
+
+    return getattr(torch.compiler, "is_exporting", bool)() or InstructionTranslator.current_tx().output.export
+
+
+_dynamo_exports._dynamo_marked_constant = True  # torch.compiler.assume_constant_result, which would import Dynamo now
+
+
+def as_shown(value: object) -> str:
     """Return what was given, cut short, whatever it is."""
     try:
         text = repr(value)

@@ -16,10 +16,27 @@ import warnings
 import zlib
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeAlias, Union
 
 import numpy as np
 
-__all__ = ["FORMATS", "Refusal", "decode"]
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = ["FORMATS", "File", "Readable", "Refusal", "decode"]
+
+
+class Readable(Protocol):
+    """An open binary file, or what reads like one."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return at most so many bytes."""
+        ...
+
+
+File: TypeAlias = Union[str, "os.PathLike[str]", bytes, bytearray, memoryview, Readable, "Image.Image"]
+"""Where a picture can come from: a path, the bytes of a file, an open binary file, or a PIL image."""
+
 
 FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM")
 
@@ -38,7 +55,7 @@ class Refusal(ValueError):
     """A picture that cannot be had; the message names it, says why and what to do."""
 
 
-def decode(source, max_pixels: int) -> tuple[np.ndarray, str, list[str]]:
+def decode(source: File, max_pixels: int) -> tuple[np.ndarray, str, list[str]]:
     """Return a picture upright and in sRGB, its name in messages, and what the reader should be warned of.
 
     Args:
@@ -60,6 +77,8 @@ def decode(source, max_pixels: int) -> tuple[np.ndarray, str, list[str]]:
         data, name = _bytes(source, max(_LEAST_LIMIT, 16 * max_pixels))
         if not data:
             raise Refusal(f"{name} is empty (0 bytes); choose a picture file")
+    Image.init()
+    known = [kind for kind in FORMATS if kind in Image.OPEN]
     if data.startswith(_PNG):
         _check_sums(data, name)
     try:
@@ -68,8 +87,6 @@ def decode(source, max_pixels: int) -> tuple[np.ndarray, str, list[str]]:
             warnings.simplefilter("ignore")
             if not data:
                 return _unpacked(source, name, max_pixels)
-            Image.init()
-            known = [kind for kind in FORMATS if kind in Image.OPEN]
             with Image.open(io.BytesIO(data), formats=known) as picture:
                 return _unpacked(picture, name, max_pixels, data)
     except Refusal:
@@ -90,11 +107,11 @@ def decode(source, max_pixels: int) -> tuple[np.ndarray, str, list[str]]:
         raise Refusal(f"{name} is damaged or truncated ({error or type(error).__name__}); {_ANEW}") from error
 
 
-def _bytes(source, most):
+def _bytes(source: File, most: int) -> tuple[bytes, str]:
     if isinstance(source, (bytes, bytearray, memoryview)):
         return bytes(source), "the data"
-    if hasattr(source, "read"):
-        data, name = source.read(most + 1), str(getattr(source, "name", "the file"))
+    if callable(read := getattr(source, "read", None)):
+        data, name = read(most + 1), str(getattr(source, "name", "the file"))
         if not isinstance(data, bytes):
             raise TypeError(f"source must be a file opened in binary mode, open(path, 'rb'); this one reads "
                             f"{type(data).__name__}")
@@ -118,7 +135,7 @@ def _bytes(source, most):
     return data, name
 
 
-def _check_sums(data, name):
+def _check_sums(data: bytes, name: str) -> None:
     # Pillow checks those of all chunks but the ones that hold the pixels.
     at, view = len(_PNG), memoryview(data)
     while at + 12 <= len(data):

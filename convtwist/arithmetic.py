@@ -3,7 +3,9 @@
 Book: chapters 2 to 5.  Sizes go one axis at a time; rows and columns follow the same rule independently.
 """
 
-from convtwist._arguments import as_pair, check_channels, check_whole
+from collections.abc import Iterable
+
+from convtwist._arguments import OneOrTwo, as_pair, check_channels, check_whole
 from convtwist.matrix import convolution_matrix
 
 __all__ = [
@@ -158,7 +160,7 @@ def unread(input_size: int, kernel_size: int, *, stride: int = 1, padding: int =
     return [cell for cell in range(input_size) if cell not in read]
 
 
-def receptive_field(layers) -> int:
+def receptive_field(layers: Iterable[tuple[int, int] | tuple[int, int, int]]) -> int:
     """Return how many input cells one output cell of a stack depends on, along one axis.
 
     ``layers`` lists ``(kernel_size, stride)`` or ``(kernel_size, stride, dilation)``, first layer first.
@@ -184,7 +186,8 @@ def linear_parameters(in_features: int, out_features: int, *, bias: bool = True)
     return in_features * out_features + (out_features if bias else 0)
 
 
-def conv_parameters(in_channels: int, out_channels: int, kernel_size, *, groups: int = 1, bias: bool = True) -> int:
+def conv_parameters(in_channels: int, out_channels: int, kernel_size: OneOrTwo, *, groups: int = 1,
+                    bias: bool = True) -> int:
     """Return how many numbers a convolution layer learns; the size of the map plays no part.
 
     ``kernel_size`` is one number or ``(rows, columns)``.
@@ -200,7 +203,8 @@ def conv_parameters(in_channels: int, out_channels: int, kernel_size, *, groups:
     return out_channels * (in_channels // groups * height * width + (1 if bias else 0))
 
 
-def conv_multiply_adds(in_channels: int, out_channels: int, kernel_size, output_size, *, groups: int = 1) -> int:
+def conv_multiply_adds(in_channels: int, out_channels: int, kernel_size: OneOrTwo, output_size: OneOrTwo, *,
+                       groups: int = 1) -> int:
     """Return the multiplications of a convolution, each with its addition: the weights, once for every output pixel.
 
     ``kernel_size`` and ``output_size`` are one number or ``(rows, columns)``; the bias is not counted.
@@ -217,6 +221,6 @@ def conv_multiply_adds(in_channels: int, out_channels: int, kernel_size, output_
     return conv_parameters(in_channels, out_channels, kernel_size, groups=groups, bias=False) * rows * columns
 
 
-def _whole(**numbers):
+def _whole(**numbers: int) -> None:
     for name, value in numbers.items():
         check_whole(value, name)

@@ -9,11 +9,12 @@ so that each group reads the group before it; reordering the channels does the s
 
 from collections.abc import Sequence
 from math import inf
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
-from convtwist._arguments import as_shown, check_whole
+from convtwist._arguments import as_shown, check_whole, is_tracing
 
 __all__ = [
     "clustering",
@@ -28,11 +29,15 @@ __all__ = [
     "small_world",
 ]
 
+Kind: TypeAlias = Literal["cycle", "4-cycle", "shuffle"]
+Order: TypeAlias = Kind | Sequence[int] | Tensor
+"""A permutation of the channels: by its name, or each channel's number once."""
+
 _BLOCK = 4  # groups in a meta-group, the thread's 4-cycles
-_KINDS = ("cycle", "4-cycle", "shuffle")
+_KINDS: tuple[Kind, ...] = ("cycle", "4-cycle", "shuffle")
 
 
-def permutation(kind: str | Sequence[int] | Tensor, channels: int, groups: int) -> Tensor:
+def permutation(kind: Order, channels: int, groups: int) -> Tensor:
     """Return the order in which a grouped convolution takes its input channels, ``(channels,)`` in ``int64``.
 
     ``kind`` is ``"cycle"``, ``"4-cycle"`` or ``"shuffle"`` (see :func:`cycle`, :func:`four_cycle`,
@@ -59,7 +64,7 @@ def permutation(kind: str | Sequence[int] | Tensor, channels: int, groups: int) 
     return torch.tensor(numbers)
 
 
-def reorder(maps: Tensor, kind: str | Sequence[int] | Tensor, groups: int) -> Tensor:
+def reorder(maps: Tensor, kind: Order, groups: int) -> Tensor:
     """Return ``maps``, ``(batch, channels, ...)``, with the channels in the order of :func:`permutation`.
 
     The numbers in a tensor on another device than the CPU are not looked at, for that would wait for the device.
@@ -78,11 +83,12 @@ def reorder(maps: Tensor, kind: str | Sequence[int] | Tensor, groups: int) -> Te
             return maps.unflatten(1, (groups, -1)).transpose(1, 2).flatten(1, 2)
         return maps.unflatten(1, (_rings(groups, "permute='4-cycle'"), _BLOCK, -1)).roll(1, 2).flatten(1, 3)
     if not isinstance(kind, Tensor):
-        return maps.index_select(1, permutation(kind, channels, groups).to(maps.device))
+        # In a trace a size is a tensor.
+        return maps.index_select(1, permutation(kind, int(channels), groups).to(maps.device))
     if kind.shape != (channels,) or kind.dtype not in (torch.int32, torch.int64):
         raise ValueError(f"permute must hold {channels} channel numbers, got {kind.dtype} shaped {tuple(kind.shape)}")
     seen = type(kind) is Tensor and kind.device.type == "cpu"
-    if seen and not (torch.compiler.is_compiling() or torch.jit.is_tracing()):
+    if seen and not (torch.compiler.is_compiling() or is_tracing()):
         permutation(kind, channels, groups)
     return maps.index_select(1, kind)
 
@@ -142,7 +148,7 @@ def small_world(channels: int, groups: int, *, links: int = 1) -> Tensor:
     return order.flatten()
 
 
-def connections(channels: int, groups: int, permute: str | Sequence[int] | Tensor | None = None) -> Tensor:
+def connections(channels: int, groups: int, permute: Order | None = None) -> Tensor:
     """Return the thread's board, ``(channels, channels)`` in bool: does output row read input column?
 
     It has ``channels ** 2 / groups`` cells set, one for each 3x3 kernel that the layer keeps.  A permuted layer
@@ -235,7 +241,7 @@ def depth_to_reach_all(boards: Tensor | Sequence[Tensor], *, residual: bool = Tr
     return None
 
 
-def _check(channels, groups):
+def _check(channels: int, groups: int) -> Tensor:
     """Return the channels laid out by group, ``(groups, channels // groups)``."""
     if check_whole(channels, "channels") % check_whole(groups, "groups"):
         raise ValueError(f"{channels} channels do not split into {groups} equal groups; "
@@ -243,7 +249,7 @@ def _check(channels, groups):
     return torch.arange(channels).view(groups, -1)
 
 
-def _rings(groups, name):
+def _rings(groups: int, name: str) -> int:
     """Return how many meta-groups there are."""
     if groups % _BLOCK:
         raise ValueError(f"{name} closes rings of {_BLOCK} groups and needs groups divisible by {_BLOCK}, got "
@@ -251,19 +257,19 @@ def _rings(groups, name):
     return groups // _BLOCK
 
 
-def _square(board):
+def _square(board: Tensor) -> Tensor:
     if not isinstance(board, Tensor) or board.ndim != 2 or board.shape[0] != board.shape[1]:
         shape = tuple(board.shape) if isinstance(board, Tensor) else type(board).__name__
         raise ValueError(f"a board is a square tensor with one row and one column for each channel, got {shape}")
     return board.detach().cpu() != 0
 
 
-def _links(board, directed):
+def _links(board: Tensor, directed: bool) -> Tensor:
     board = _square(board)
     return board if directed else board | board.t()
 
 
-def _product(left, right):
+def _product(left: Tensor, right: Tensor) -> Tensor:
     """Multiply two boards: True where any path leads through.  Float products count paths exactly enough."""
     return (left.float() @ right.float()) > 0
 

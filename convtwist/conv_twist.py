@@ -4,14 +4,19 @@ Book: chapter 9.  Source: the announcement notebook of ConvTwist (version 1) and
 """
 
 import math
-from collections.abc import Sequence
+import weakref
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.types import Device
 
 from convtwist import channels
 from convtwist._arguments import (
     PADDING_MODES,
+    Coords,
+    OneOrTwo,
+    PaddingMode,
     as_factory,
     as_flag,
     as_padding,
@@ -21,12 +26,15 @@ from convtwist._arguments import (
     check_steps,
 )
 from convtwist.functional import conv_twist2d
-from convtwist.operators import OPERATORS
+from convtwist.operators import OPERATORS, Operators
 
 __all__ = ["ConvTwist2d"]
 
 # A symbolic trace keeps the call as one node instead of looking for shapes inside.
 torch.fx.wrap("conv_twist2d")
+
+# Layers whose weight was replaced after they were built; the next to be replaced should be the twist.
+_weight_replaced: weakref.WeakSet["ConvTwist2d"] = weakref.WeakSet()
 
 
 class ConvTwist2d(nn.Module):
@@ -68,11 +76,30 @@ class ConvTwist2d(nn.Module):
     torch.Size([20, 33, 25, 50])
     """
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size=3, stride=1, padding=0, dilation=1,
-                 groups: int = 1, bias: bool = True, padding_mode: str = "zeros", device=None, dtype=None, *,
-                 operators: str = "similarity", twist_init: str = "normal", centers: bool = False,
-                 coords: str = "centered", steps: int = 1,
-                 permute: str | Sequence[int] | Tensor | None = None):
+    in_channels: int
+    out_channels: int
+    kernel_size: tuple[int, int]
+    stride: tuple[int, int]
+    padding: str | tuple[int, int]
+    dilation: tuple[int, int]
+    groups: int
+    padding_mode: PaddingMode
+    operators: Operators
+    twist_init: Literal["normal", "zeros"]
+    coords: Coords
+    steps: int
+    permute: channels.Kind | tuple[int, ...] | None
+    weight: nn.Parameter
+    twist: nn.Parameter
+    bias: nn.Parameter | None
+    center: nn.Parameter | None
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: OneOrTwo = 3, stride: OneOrTwo = 1,
+                 padding: str | OneOrTwo = 0, dilation: OneOrTwo = 1, groups: int = 1, bias: bool = True,
+                 padding_mode: PaddingMode = "zeros", device: Device = None, dtype: torch.dtype | None = None, *,
+                 operators: Operators = "similarity", twist_init: Literal["normal", "zeros"] = "normal",
+                 centers: bool = False, coords: Coords = "centered", steps: int = 1,
+                 permute: channels.Order | None = None) -> None:
         super().__init__()
         check_channels(in_channels, out_channels, groups)
         if as_pair(kernel_size, "kernel_size") != (3, 3):
@@ -107,6 +134,10 @@ class ConvTwist2d(nn.Module):
             self.register_parameter(name, None if shape is None else nn.Parameter(torch.empty(shape, **options)))
         self.reset_parameters()
 
+    if TYPE_CHECKING:  # nn.Module declares that a call returns anything
+
+        def __call__(self, input: Tensor) -> Tensor: ...
+
     def reset_parameters(self) -> None:
         """Draw new parameters; ``weight`` and ``bias`` come first, as ``nn.Conv2d`` would draw them."""
         nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
@@ -125,6 +156,26 @@ class ConvTwist2d(nn.Module):
                 nn.init.normal_(self.twist[k], std=deviation / shrink / (4 if third_order else 1))
         if self.center is not None:
             nn.init.uniform_(self.center, -1.5, 1.5)
+
+    def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
+        """Register a parameter, but refuse a batch normalisation that other programs fold in without the twist.
+
+        Raises:
+            RuntimeError: ``bias`` is added, or replaced after ``weight`` alone was, where the twist is not zero.
+        """
+        if param is not None and self._parameters.get("twist") is not None:
+            if name == "weight":
+                _weight_replaced.add(self)
+            elif name == "twist":
+                _weight_replaced.discard(self)
+            elif name == "bias" and "bias" in self._parameters:
+                foreign = self._parameters["bias"] is None or self in _weight_replaced
+                if foreign and (self.twist.is_meta or bool(self.twist.detach().ne(0).any())):
+                    raise RuntimeError(
+                        "weight and bias of a ConvTwist2d were replaced, but not its twist: this is how other programs "
+                        "fold a batch normalisation, and the outputs would be wrong; use "
+                        "convtwist.fold_batch_norm(model)")
+        super().register_parameter(name, param)
 
     def forward(self, input: Tensor) -> Tensor:
         """Apply the layer; see :func:`convtwist.functional.conv_twist2d`."""

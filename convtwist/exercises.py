@@ -4,8 +4,9 @@ Book: every chapter.  An exercise is the stub ``answer = None``, a folded cell t
 folded ``check(answer, expected, solution=solution)``.
 """
 
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Mapping, Set
 from numbers import Number
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,8 +16,9 @@ __all__ = ["check", "observe"]
 _MISSING = object()
 
 
-def check(answer, expected=_MISSING, *, solution=None, where=None, given=None, hint: str = "", rtol=None,
-          atol: float = 1e-5) -> None:
+def check(answer: object, expected: object = _MISSING, *, solution: object = None,
+          where: Callable[[Any], object] | None = None, given: tuple[Any, ...] | None = None, hint: str = "",
+          rtol: float | None = None, atol: float = 1e-5) -> None:
     """Print one line that says whether ``answer`` is right, or what differs and where; the run goes on either way.
 
     Args:
@@ -47,7 +49,7 @@ def check(answer, expected=_MISSING, *, solution=None, where=None, given=None, h
     if expected is _MISSING and where is None:
         raise TypeError("check needs what is expected, or a function where= that says what is right")
 
-    def fault(value):
+    def fault(value: object) -> str:
         return _fault(value, expected, where, given, rtol, atol)
 
     if solution is not None and (wrong := fault(solution)):
@@ -61,7 +63,7 @@ def check(answer, expected=_MISSING, *, solution=None, where=None, given=None, h
         print("Right.")
 
 
-def observe(condition, says: str, *, otherwise: str) -> None:
+def observe(condition: object, says: str, *, otherwise: str) -> None:
     """Print the one of two sentences that is true of this picture; for what a theorem doesn't promise.
 
     A theorem is asserted. What was merely seen on one photograph may be otherwise on the reader's.

@@ -8,16 +8,24 @@ in **pixels** from the middle, y downward.  Then ``exp(t L) u`` is the picture u
 its value at a point is the value of u where that point is carried in time t by the velocity (P, Q).
 """
 
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.types import Device
 
-from convtwist._arguments import check_choice, check_whole
+from convtwist._arguments import PaddingMode, check_choice, check_whole
 from convtwist.operators import gradient
 
 __all__ = ["GENERATORS", "exact_warp", "flow", "generator_matrix"]
 
-GENERATORS = {
+Name: TypeAlias = Literal["dx", "dy", "E", "R", "right", "down", "zoom", "rotate", "shear_x", "shear_y"]
+Generator: TypeAlias = Name | Sequence[Sequence[float]] | Tensor
+"""A generator's name, or its two rows of three numbers."""
+
+GENERATORS: dict[Name, tuple[tuple[int, int, int], tuple[int, int, int]]] = {
     "dx": ((0, 0, 1), (0, 0, 0)),
     "dy": ((0, 0, 0), (0, 0, 1)),
     "E": ((1, 0, 0), (0, 1, 0)),
@@ -38,7 +46,7 @@ R and "zoom" is -E.
 """
 
 
-def generator_matrix(generator, *, dtype=None, device=None) -> Tensor:
+def generator_matrix(generator: Generator, *, dtype: torch.dtype | None = None, device: Device = None) -> Tensor:
     """Return a generator as a ``(2, 3)`` tensor, from its name or from its six numbers.
 
     Raises:
@@ -48,7 +56,8 @@ def generator_matrix(generator, *, dtype=None, device=None) -> Tensor:
     [[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]]
     """
     if isinstance(generator, str):
-        generator = GENERATORS[check_choice(generator, "generator", GENERATORS)]
+        check_choice(generator, "generator", GENERATORS)
+        generator = GENERATORS[generator]
     matrix = torch.as_tensor(generator, dtype=dtype or torch.get_default_dtype(), device=device)
     if matrix.shape != (2, 3):
         raise ValueError(f"generator must be one of {', '.join(map(repr, GENERATORS))} or two rows of three numbers, "
@@ -56,8 +65,8 @@ def generator_matrix(generator, *, dtype=None, device=None) -> Tensor:
     return matrix
 
 
-def flow(image: Tensor, generator, t: float, steps: int, method: str = "euler", *,
-         padding_mode: str = "replicate") -> Tensor:
+def flow(image: Tensor, generator: Generator, t: float, steps: int, method: Literal["euler", "rk4"] = "euler", *,
+         padding_mode: PaddingMode = "replicate") -> Tensor:
     """Approximate ``exp(t L) image`` by ``steps`` small steps, each looking one pixel far.
 
     Args:
@@ -82,7 +91,7 @@ def flow(image: Tensor, generator, t: float, steps: int, method: str = "euler", 
     check_choice(method, "method", ("euler", "rk4"))
     p, q = _velocity(image, generator)
 
-    def change(u):
+    def change(u: Tensor) -> Tensor:
         dx, dy = gradient(u, padding_mode=padding_mode)
         return p * dx + q * dy
 
@@ -99,7 +108,7 @@ def flow(image: Tensor, generator, t: float, steps: int, method: str = "euler", 
     return u
 
 
-def exact_warp(image: Tensor, generator, t: float) -> Tensor:
+def exact_warp(image: Tensor, generator: Generator, t: float) -> Tensor:
     """Return ``exp(t L) image`` by looking up where every pixel comes from, with bilinear interpolation.
 
     Arguments as for :func:`flow`; zeros lie beyond the border.
@@ -121,14 +130,14 @@ def exact_warp(image: Tensor, generator, t: float) -> Tensor:
     return F.grid_sample(maps, grid.to(image.dtype), align_corners=False).view(image.shape)
 
 
-def _velocity(image, generator):
+def _velocity(image: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
     """Return P and Q at every pixel, in pixels."""
     x, y = _pixel_grid(image)
     (px, py, p1), (qx, qy, q1) = generator_matrix(generator, dtype=x.dtype, device=x.device)
     return (px * x + py * y + p1).to(image.dtype), (qx * x + qy * y + q1).to(image.dtype)
 
 
-def _pixel_grid(image):
+def _pixel_grid(image: Tensor) -> tuple[Tensor, Tensor]:
     if image.dim() < 2 or not image.is_floating_point():
         raise ValueError(f"image must be a floating point tensor (..., height, width), got {image.dtype} shaped "
                          f"{tuple(image.shape)}; use image.float() / 255 for a photograph")

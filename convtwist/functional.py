@@ -13,14 +13,15 @@ The centres are an ordinary convolution, so they are subtracted from ``weight``.
 is a copy of the input, never a widened kernel.
 """
 
-from collections.abc import Sequence
-
 import torch.nn.functional as F
 from torch import Tensor
 
 from convtwist import _engine
 from convtwist._arguments import (
     PADDING_MODES,
+    Coords,
+    OneOrTwo,
+    PaddingMode,
     as_padding,
     as_pair,
     check_agreement,
@@ -32,18 +33,18 @@ from convtwist._arguments import (
     check_vector,
     check_whole,
 )
-from convtwist.channels import reorder
-from convtwist.operators import OPERATORS, isotropic_fields, mixed, plain, twist_kernels
+from convtwist.channels import Order, reorder
+from convtwist.operators import OPERATORS, plain, plain_isotropic, twist_kernels
 
 __all__ = ["conv_twist2d", "iso_twist2d"]
 
 _FIELDS = tuple(map(len, OPERATORS.values()))
 
 
-def conv_twist2d(input: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | None = None, stride=1, padding=0,
-                 dilation=1, groups: int = 1, *, padding_mode: str = "zeros", center: Tensor | None = None,
-                 coords: str = "centered", steps: int = 1,
-                 permute: str | Sequence[int] | Tensor | None = None) -> Tensor:
+def conv_twist2d(input: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | None = None,
+                 stride: OneOrTwo = 1, padding: str | OneOrTwo = 0, dilation: OneOrTwo = 1, groups: int = 1, *,
+                 padding_mode: PaddingMode = "zeros", center: Tensor | None = None, coords: Coords = "centered",
+                 steps: int = 1, permute: Order | None = None) -> Tensor:
     """Convolve with a twist: a 3x3 convolution plus first-order operators that depend on the position.
 
     Args:
@@ -109,7 +110,7 @@ def conv_twist2d(input: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | No
 
 
 def iso_twist2d(input: Tensor, weight: Tensor, bias: Tensor | None = None, *, groups: int = 1, reduce: int = 1,
-                coords: str = "centered") -> Tensor:
+                coords: Coords = "centered") -> Tensor:
     """Mix u, its Laplacian, E u and R u: what commutes with turns and zooms about the centre.
 
     Args:
@@ -146,13 +147,12 @@ def iso_twist2d(input: Tensor, weight: Tensor, bias: Tensor | None = None, *, gr
     if input.dim() == 3:
         return iso_twist2d(input[None], weight, bias, groups=groups, reduce=reduce, coords=coords)[0]
     output = _engine.iso_twist(input, weight, bias, reduce, groups, coords)
-    if output is None:
-        fields = isotropic_fields(input, reduce=reduce, coords=coords)
-        output = mixed(fields, weight.movedim(2, 0), bias, groups)
-    return output
+    return plain_isotropic(input, weight, bias, reduce, groups, coords) if output is None else output
 
 
-def _layer(source, weight, twist, bias, stride, padding, dilation, groups, padding_mode, coords):
+def _layer(source: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | None, stride: tuple[int, int],
+           padding: tuple[int, int], dilation: tuple[int, int], groups: int, padding_mode: PaddingMode,
+           coords: Coords) -> Tensor:
     if padding_mode != "zeros" and padding != (0, 0):
         down, right = padding
         source, padding = F.pad(source, (right, right, down, down), mode=padding_mode), (0, 0)
@@ -161,7 +161,7 @@ def _layer(source, weight, twist, bias, stride, padding, dilation, groups, paddi
     return plain(*arguments) if output is None else output
 
 
-def _check_parameters(weight, twist, center):
+def _check_parameters(weight: Tensor, twist: Tensor, center: Tensor | None) -> None:
     out, width = weight.shape[:2]
     if weight.shape[2:] != (3, 3):
         raise ValueError(f"weight must hold 3x3 kernels, (out, in / groups, 3, 3), got shape {tuple(weight.shape)}")

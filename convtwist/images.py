@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from convtwist._decoding import decode
+from convtwist._decoding import File, decode
 
 __all__ = ["SAMPLES", "describe", "load", "photograph", "resize", "sample", "to_image", "to_tensor", "to_uint8",
            "upload"]
@@ -49,7 +49,7 @@ def sample(name: str = "chelsea") -> np.ndarray:
     raise FileNotFoundError(f"the photograph {name!r} is missing from this installation; reinstall convtwist")
 
 
-def load(source, *, max_side: int | None = None, max_pixels: int = 64_000_000) -> np.ndarray:
+def load(source: File | np.ndarray, *, max_side: int | None = None, max_pixels: int = 64_000_000) -> np.ndarray:
     """Return a picture as ``(height, width, 3)``, upright, in the depth it came in.
 
     Args:
@@ -90,7 +90,7 @@ def load(source, *, max_side: int | None = None, max_pixels: int = 64_000_000) -
     return array if array.flags.writeable else array.copy()  # a picture to draw into, should a reader want to
 
 
-def photograph(source, *, max_side: int = 600, min_side: int = 64) -> np.ndarray:
+def photograph(source: File | np.ndarray, *, max_side: int = 600, min_side: int = 64) -> np.ndarray:
     """Return the reader's own picture as the chapters take it: ``(height, width, 3)`` ``uint8``, of a size that suits.
 
     Args:
@@ -125,7 +125,7 @@ def upload(*, max_side: int = 600, min_side: int = 64) -> np.ndarray:
         ValueError: see :func:`photograph`.
     """
     try:
-        from google.colab import files
+        from google.colab import files  # pyright: ignore[reportMissingImports]  # Colab has it
     except ImportError:
         raise RuntimeError('images.upload() works on Colab only; elsewhere use images.photograph("mine.jpg")') from None
     chosen = files.upload()
@@ -139,7 +139,7 @@ def upload(*, max_side: int = 600, min_side: int = 64) -> np.ndarray:
     return photograph(file, max_side=max_side, min_side=min_side)
 
 
-def describe(image) -> str:
+def describe(image: np.ndarray | Tensor) -> str:
     """Return what a picture shows, for an alternative text: ``"a cat's face"``, or ``"your photograph"``.
 
     A sample is recognised in any size and depth, in grey too, as an array or as a tensor. What is cut out of a sample,
@@ -160,11 +160,11 @@ def describe(image) -> str:
 
 
 @cache
-def _sample_mark(name):
+def _sample_mark(name: str) -> tuple[tuple[int, int], np.ndarray]:
     return _mark(sample(name))
 
 
-def _mark(image):
+def _mark(image: np.ndarray | Tensor) -> tuple[tuple[int, int], np.ndarray]:
     """Return height, width, and the grey tones of the picture shrunk to 8 by 8."""
     if not isinstance(image, torch.Tensor):
         image = to_tensor(image)
@@ -172,10 +172,10 @@ def _mark(image):
     if len(image) == 3:
         image = torch.einsum("c,chw->hw", image.new_tensor(_LUMA), image)[None]
     small = torch.nn.functional.interpolate(image[None], (8, 8), mode="bilinear", antialias=True)
-    return image.shape[-2:], small[0, 0].numpy()
+    return (image.shape[-2], image.shape[-1]), small[0, 0].numpy()
 
 
-def to_uint8(image) -> np.ndarray:
+def to_uint8(image: np.ndarray) -> np.ndarray:
     """Return a picture's array in ``uint8``, 0 to 255, its shape as it was.
 
     Args:
@@ -232,7 +232,7 @@ def to_tensor(image: np.ndarray, *, grey: bool = False, dtype: torch.dtype = tor
     return pixels[None].to(dtype).contiguous()
 
 
-def to_image(tensor: Tensor, *, clip: bool = False) -> np.ndarray:
+def to_image(tensor: Tensor | np.ndarray, *, clip: bool = False) -> np.ndarray:
     """Turn one picture's tensor into ``uint8``: ``(height, width, 3)``, or ``(height, width)`` for one channel.
 
     Args:
@@ -268,14 +268,14 @@ def to_image(tensor: Tensor, *, clip: bool = False) -> np.ndarray:
     return pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
 
 
-def _numbers(source):
+def _numbers(source: np.ndarray) -> np.ndarray:
     try:
         return np.asarray(source)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"no array can be made of the numbers ({error}); rows must be equally long") from None
 
 
-def _three_channels(array):
+def _three_channels(array: np.ndarray) -> np.ndarray:
     """Check an array and bring it to ``(height, width, 3)``; transparency is laid over white."""
     if array.ndim == 2:
         array = array[:, :, None]
@@ -288,7 +288,7 @@ def _three_channels(array):
     return np.repeat(array, 3, axis=2) if array.shape[2] == 1 else array
 
 
-def _in_range(array):
+def _in_range(array: np.ndarray) -> np.ndarray:
     """Return an array of pixels in uint8, uint16 or float32."""
     if array.dtype == bool:
         return array.astype(np.uint8) * 255
@@ -301,7 +301,7 @@ def _in_range(array):
     return array.astype(np.float32)
 
 
-def _over_white(array):
+def _over_white(array: np.ndarray) -> np.ndarray:
     white = np.iinfo(array.dtype).max if array.dtype.kind == "u" else 1
     result = np.empty((*array.shape[:2], 3), array.dtype)
     rows = max(1, _STRIP // array.shape[1])
@@ -313,6 +313,7 @@ def _over_white(array):
     return result
 
 
-def _shrink(array, max_side):
+def _shrink(array: np.ndarray, max_side: int) -> np.ndarray:
     scale = max_side / max(array.shape[:2])
-    return resize(array, *(max(1, round(side * scale)) for side in array.shape[:2]))
+    height, width = (max(1, round(side * scale)) for side in array.shape[:2])
+    return resize(array, height, width)

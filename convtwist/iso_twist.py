@@ -6,11 +6,13 @@ Laplacian do.  A layer made of these four has the symmetry built in and needs 4 
 """
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from torch.types import Device
 
-from convtwist._arguments import as_factory, as_flag, check_channels, check_choice, check_whole
+from convtwist._arguments import Coords, as_factory, as_flag, check_channels, check_choice, check_whole
 from convtwist.functional import iso_twist2d
 
 __all__ = ["IsoTwist2d"]
@@ -49,8 +51,16 @@ class IsoTwist2d(nn.Module):
     torch.Size([1, 32, 14, 14])
     """
 
+    in_channels: int
+    out_channels: int
+    groups: int
+    reduce: int
+    coords: Coords
+    weight: nn.Parameter
+    bias: nn.Parameter | None
+
     def __init__(self, in_channels: int, out_channels: int, bias: bool = True, *, groups: int = 1, reduce: int = 1,
-                 coords: str = "centered", device=None, dtype=None):
+                 coords: Coords = "centered", device: Device = None, dtype: torch.dtype | None = None) -> None:
         super().__init__()
         check_channels(in_channels, out_channels, groups)
         self.in_channels = in_channels
@@ -63,6 +73,10 @@ class IsoTwist2d(nn.Module):
         with_bias = as_flag(bias, "bias")
         self.register_parameter("bias", nn.Parameter(torch.empty(out_channels, **options)) if with_bias else None)
         self.reset_parameters()
+
+    if TYPE_CHECKING:  # nn.Module declares that a call returns anything
+
+        def __call__(self, input: Tensor) -> Tensor: ...
 
     def reset_parameters(self) -> None:
         """Draw new parameters, so that on white noise every field brings a quarter of ``nn.Conv2d``'s variance."""

@@ -8,9 +8,12 @@ positively where the picture gets brighter to the right, ``sobel_y`` where it ge
 """
 
 import math
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
+from torch.types import Device
 
 __all__ = [
     "BASIS",
@@ -33,19 +36,21 @@ __all__ = [
 BASIS = ("1", "dx", "dy", "dxx", "dxy", "dyy", "dxxy", "dxyy", "dxxyy")
 """Names of the nine operators that span the 3x3 kernels, in the order of :func:`decompose`."""
 
-_LAPLACIANS = {
+Laplacian: TypeAlias = Literal["cross", "square", "isotropic"]
+
+_LAPLACIANS: dict[Laplacian, list[list[float]]] = {
     "cross": [[0, 1, 0], [1, -4, 1], [0, 1, 0]],
     "square": [[1, 1, 1], [1, -8, 1], [1, 1, 1]],
     "isotropic": [[1 / 6, 4 / 6, 1 / 6], [4 / 6, -20 / 6, 4 / 6], [1 / 6, 4 / 6, 1 / 6]],
 }
 
 
-def identity(*, dtype=None, device=None) -> Tensor:
+def identity(*, dtype: torch.dtype | None = None, device: Device = None) -> Tensor:
     """Return the kernel that changes nothing: a single 1 in the middle, ``(3, 3)``."""
     return _kernel([[0, 0, 0], [0, 1, 0], [0, 0, 0]], dtype, device)
 
 
-def sobel_x(*, normalized: bool = True, dtype=None, device=None) -> Tensor:
+def sobel_x(*, normalized: bool = True, dtype: torch.dtype | None = None, device: Device = None) -> Tensor:
     """Return Sobel's derivative to the right, ``(3, 3)``.
 
     ``normalized=True`` divides the whole numbers -1 0 1, -2 0 2, -1 0 1 by 8, so that the answer is the gradient
@@ -59,7 +64,7 @@ def sobel_x(*, normalized: bool = True, dtype=None, device=None) -> Tensor:
     return kernel / 8 if normalized else kernel
 
 
-def sobel_y(*, normalized: bool = True, dtype=None, device=None) -> Tensor:
+def sobel_y(*, normalized: bool = True, dtype: torch.dtype | None = None, device: Device = None) -> Tensor:
     """Return Sobel's derivative downward, ``(3, 3)``: :func:`sobel_x` after a quarter turn clockwise.
 
     The scale is that of :func:`sobel_x`.
@@ -70,7 +75,7 @@ def sobel_y(*, normalized: bool = True, dtype=None, device=None) -> Tensor:
     return sobel_x(normalized=normalized, dtype=dtype, device=device).t().contiguous()
 
 
-def laplacian(kind: str = "cross", *, dtype=None, device=None) -> Tensor:
+def laplacian(kind: Laplacian = "cross", *, dtype: torch.dtype | None = None, device: Device = None) -> Tensor:
     """Return a discrete Laplacian, ``(3, 3)``: the neighbours' mean minus the pixel, up to a factor.
 
     ``"cross"`` uses the 4 nearest pixels and ``"isotropic"`` all 8 with the weights 4 and 1, over 6: both give
@@ -85,7 +90,7 @@ def laplacian(kind: str = "cross", *, dtype=None, device=None) -> Tensor:
     return _kernel(_LAPLACIANS[kind], dtype, device)
 
 
-def box(size: int = 3, *, dtype=None, device=None) -> Tensor:
+def box(size: int = 3, *, dtype: torch.dtype | None = None, device: Device = None) -> Tensor:
     """Return the plain mean over ``size x size`` pixels.
 
     Raises:
@@ -94,7 +99,8 @@ def box(size: int = 3, *, dtype=None, device=None) -> Tensor:
     return _kernel([[1 / _odd_size(size) ** 2] * size] * size, dtype, device)
 
 
-def gaussian(size: int = 3, sigma: float | None = None, *, dtype=None, device=None) -> Tensor:
+def gaussian(size: int = 3, sigma: float | None = None, *, dtype: torch.dtype | None = None,
+             device: Device = None) -> Tensor:
     """Return a blur whose weights sum to 1, ``(size, size)``.
 
     Without ``sigma`` (in pixels) the weights are binomial, 1 2 1 for size 3, which is the Gaussian's usual stand-in:
@@ -108,16 +114,16 @@ def gaussian(size: int = 3, sigma: float | None = None, *, dtype=None, device=No
     """
     reach = _odd_size(size) // 2
     if sigma is None:
-        row = [math.comb(size - 1, k) for k in range(size)]
+        weights = [float(math.comb(size - 1, k)) for k in range(size)]
     elif sigma > 0:
-        row = [math.exp(-0.5 * (k / sigma) ** 2) for k in range(-reach, reach + 1)]
+        weights = [math.exp(-0.5 * (k / sigma) ** 2) for k in range(-reach, reach + 1)]
     else:
         raise ValueError(f"sigma must be positive, in pixels, got {sigma!r}; leave it out for binomial weights")
-    row = torch.tensor(row, dtype=torch.float64) / sum(row)
+    row = torch.tensor(weights, dtype=torch.float64) / sum(weights)
     return torch.outer(row, row).to(dtype=dtype or torch.get_default_dtype(), device=device)
 
 
-def sharpen(amount: float = 1.0, *, dtype=None, device=None) -> Tensor:
+def sharpen(amount: float = 1.0, *, dtype: torch.dtype | None = None, device: Device = None) -> Tensor:
     """Return identity minus ``amount`` times the Laplacian: what a blur would take away is added instead.
 
     >>> sharpen().tolist()
@@ -126,7 +132,7 @@ def sharpen(amount: float = 1.0, *, dtype=None, device=None) -> Tensor:
     return identity(dtype=dtype, device=device) - amount * laplacian(dtype=dtype, device=device)
 
 
-def emboss(*, dtype=None, device=None) -> Tensor:
+def emboss(*, dtype: torch.dtype | None = None, device: Device = None) -> Tensor:
     """Return the relief kernel: the picture plus its slope along the falling diagonal.
 
     >>> emboss().tolist()
@@ -159,7 +165,7 @@ def even_part(kernel: Tensor) -> Tensor:
     return (kernel + kernel.flip(-2, -1)) / 2
 
 
-def basis(*, dtype=None, device=None) -> Tensor:
+def basis(*, dtype: torch.dtype | None = None, device: Device = None) -> Tensor:
     """Return the nine kernels named in :data:`BASIS`, ``(9, 3, 3)``.
 
     Each is a product of one row and one column out of 0 1 0 (do nothing), (-1 0 1)/2 (central difference) and
@@ -203,17 +209,17 @@ def compose(coefficients: Tensor) -> Tensor:
     return (coefficients @ kernels.flatten(1)).unflatten(-1, (3, 3))
 
 
-def _kernel(rows, dtype, device):
+def _kernel(rows: Sequence[Sequence[float]], dtype: torch.dtype | None, device: Device) -> Tensor:
     return torch.tensor(rows, dtype=dtype or torch.get_default_dtype(), device=device)
 
 
-def _odd_size(size):
+def _odd_size(size: int) -> int:
     if not isinstance(size, int) or size < 1 or size % 2 == 0:
         raise ValueError(f"size must be an odd whole number, so that the kernel has a middle; got {size!r}")
     return size
 
 
-def _square(kernel, side=None):
+def _square(kernel: Tensor, side: int | None = None) -> None:
     shape = tuple(kernel.shape[-2:])
     if len(shape) != 2 or shape[0] != shape[1] or side not in (None, shape[0]):
         wanted = f"({side}, {side})" if side else "a square"

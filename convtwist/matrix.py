@@ -8,12 +8,14 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from convtwist._arguments import OneOrTwo
 from convtwist.reference import corr2d
 
 __all__ = ["convolution_matrix", "matrix_of"]
 
 
-def convolution_matrix(kernel: Tensor, input_shape: Sequence[int], *, stride=1, padding=0, dilation=1) -> Tensor:
+def convolution_matrix(kernel: Tensor, input_shape: Sequence[int], *, stride: OneOrTwo = 1, padding: OneOrTwo = 0,
+                       dilation: OneOrTwo = 1) -> Tensor:
     """Return the sparse matrix ``A`` with ``A @ u.flatten() == corr2d(u, kernel).flatten()``.
 
     It stores one entry for each tap that meets a cell of the map, so every row repeats the same few weights; taps
@@ -37,18 +39,21 @@ def convolution_matrix(kernel: Tensor, input_shape: Sequence[int], *, stride=1, 
     """
     cells = _cells(input_shape)
     numbered = torch.arange(1.0, cells + 1, dtype=torch.float64).view(*input_shape)  # 0 is left for the padding
-    outputs, inputs, weights = [], [], []
+    outputs: list[Tensor] = []
+    inputs: list[Tensor] = []
+    weights: list[Tensor] = []
+    rows = 0
     for tap, weight in enumerate(kernel.flatten()):
         # A kernel that is 1 at this tap and 0 elsewhere reads off the number of the cell that the tap lies on.
         alone = torch.zeros(kernel.shape, dtype=torch.float64)
         alone.view(-1)[tap] = 1
         read = corr2d(numbered, alone, stride=stride, padding=padding, dilation=dilation).flatten().long()
-        met = read.nonzero().flatten()
+        rows, met = len(read), read.nonzero().flatten()
         outputs.append(met)
         inputs.append(read[met] - 1)
         weights.append(weight.expand(len(met)))
     indices = torch.stack([torch.cat(outputs), torch.cat(inputs)]).to(kernel.device)
-    return torch.sparse_coo_tensor(indices, torch.cat(weights), (len(read), cells), check_invariants=True).coalesce()
+    return torch.sparse_coo_tensor(indices, torch.cat(weights), (rows, cells), check_invariants=True).coalesce()
 
 
 def matrix_of(
@@ -86,7 +91,7 @@ def matrix_of(
     return matrix.to_sparse().coalesce()
 
 
-def _cells(shape):
+def _cells(shape: Sequence[int]) -> int:
     if len(shape) != 2 or not all(isinstance(side, int) and side >= 1 for side in shape):
         raise ValueError(f"input_shape must be (height, width), two whole numbers from 1, got {shape!r}")
     return shape[0] * shape[1]

@@ -11,19 +11,37 @@ apart and the sum is divided by the distance, so ``dx`` stays the gradient per p
 derivatives, are divided once for each order.
 """
 
+from collections.abc import Iterator
 from math import prod
+from typing import Literal, TypeAlias
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.types import Device
 
-from convtwist._arguments import PADDING_MODES, as_padding, as_pair, check_choice, check_whole
+from convtwist._arguments import (
+    PADDING_MODES,
+    Coords,
+    Factory,
+    OneOrTwo,
+    PaddingMode,
+    as_padding,
+    as_pair,
+    check_choice,
+    check_whole,
+    is_exporting,
+    is_tracing,
+)
 from convtwist.kernels import compose, sobel_x, sobel_y
 
 __all__ = ["BANKS", "OPERATORS", "coordinate_grid", "derivative_kernels", "fields", "gradient", "isotropic_fields",
            "twist_kernels"]
 
-OPERATORS = {
+Operators: TypeAlias = Literal["similarity", "affine", "first_order"]
+Bank: TypeAlias = Literal["similarity", "affine", "first_order", "iso"]
+
+OPERATORS: dict[Operators, tuple[str, ...]] = {
     "similarity": ("X dx + Y dy", "Y dx - X dy"),
     "affine": ("X dx", "Y dx", "X dy", "Y dy"),
     "first_order": ("X dx", "Y dx", "X dy", "Y dy", "X dxyy", "Y dxyy", "X dxxy", "Y dxxy"),
@@ -33,14 +51,15 @@ OPERATORS = {
 ``X dx + Y dy`` is the generator E of zooms about the centre, ``Y dx - X dy`` the generator R of turns.
 """
 
-BANKS = (*OPERATORS, "iso")
+BANKS: tuple[Bank, ...] = (*OPERATORS, "iso")
 """What :func:`fields` can be asked for; ``"iso"`` is the bank of ``IsoTwist2d``: u, Laplacian u, E u, R u."""
 
-BY_FIELDS = {len(bank): name for name, bank in OPERATORS.items()}
+BY_FIELDS: dict[int, Operators] = {len(bank): name for name, bank in OPERATORS.items()}
 """The name of a bank by the length of ``twist``, its number of fields."""
 
 
-def coordinate_grid(height: int, width: int, *, coords: str = "centered", dtype=None, device=None):
+def coordinate_grid(height: int, width: int, *, coords: Coords = "centered", dtype: torch.dtype | None = None,
+                    device: Device = None) -> tuple[Tensor, Tensor]:
     """Return ``(x, y)``, shaped ``(1, width)`` and ``(height, 1)``: the coordinates of every pixel's centre.
 
     ``"centered"`` measures from the middle of the map, in units of half its longer side, so that a circle stays a
@@ -72,7 +91,7 @@ def coordinate_grid(height: int, width: int, *, coords: str = "centered", dtype=
     return x.to(dtype).view(1, -1), y.to(dtype).view(-1, 1)
 
 
-def gradient(input: Tensor, *, padding_mode: str = "zeros") -> tuple[Tensor, Tensor]:
+def gradient(input: Tensor, *, padding_mode: PaddingMode = "zeros") -> tuple[Tensor, Tensor]:
     """Return ``(dx, dy)``, each shaped like ``input``: the slope per pixel to the right and downward.
 
     Args:
@@ -90,12 +109,12 @@ def gradient(input: Tensor, *, padding_mode: str = "zeros") -> tuple[Tensor, Ten
         raise ValueError(f"input must end in (height, width), got shape {tuple(input.shape)}")
     check_choice(padding_mode, "padding_mode", PADDING_MODES)
     maps = input.reshape(1, prod(input.shape[:-2]), *input.shape[-2:])
-    taps = Taps(maps, (1, 1), (1, 1), (1, 1), padding_mode)
-    return taps.dx().view(input.shape), taps.dy().view(input.shape)
+    taps = Taps(maps.to(torch.promote_types(input.dtype, torch.float32)), (1, 1), (1, 1), (1, 1), padding_mode)
+    return taps.dx().to(input.dtype).view(input.shape), taps.dy().to(input.dtype).view(input.shape)
 
 
-def fields(input: Tensor, operators: str = "similarity", *, stride=1, padding=1, dilation=1,
-           padding_mode: str = "zeros", coords: str = "centered") -> Tensor:
+def fields(input: Tensor, operators: Bank = "similarity", *, stride: OneOrTwo = 1, padding: str | OneOrTwo = 1,
+           dilation: OneOrTwo = 1, padding_mode: PaddingMode = "zeros", coords: Coords = "centered") -> Tensor:
     """Return the bank of fields, ``(batch, fields, channels, height', width')``.
 
     Args:
@@ -120,20 +139,27 @@ def fields(input: Tensor, operators: str = "similarity", *, stride=1, padding=1,
     if input.dim() != 4:
         raise ValueError(f"input must be (batch, channels, height, width), got shape {tuple(input.shape)}")
     stride, dilation = as_pair(stride, "stride"), as_pair(dilation, "dilation")
-    padding = as_padding(padding, stride, dilation)
-    taps = Taps(input, stride, padding, dilation, padding_mode)
+    return _bank(input, operators, stride, as_padding(padding, stride, dilation), dilation, padding_mode, coords)
+
+
+def _bank(input: Tensor, operators: Bank, stride: tuple[int, int], padding: tuple[int, int],
+          dilation: tuple[int, int], padding_mode: PaddingMode, coords: Coords, shrink: int = 1) -> Tensor:
+    """Return :func:`fields` divided by ``shrink``; they are summed up in ``float32`` at least."""
+    working = torch.promote_types(input.dtype, torch.float32)
+    taps = Taps(input.to(working), stride, padding, dilation, padding_mode)
     height, width = taps.size
     if height < 1 or width < 1:
         raise ValueError(f"a 3x3 kernel with dilation={dilation} does not fit into input {tuple(input.shape)} with "
                          f"padding={padding}; pad more")
-    working = torch.promote_types(input.dtype, torch.float32)
-    if working.is_complex:
-        working = working.to_real()
-    x, y = coordinate_grid(height, width, coords=coords, dtype=working, device=input.device)
-    return torch.stack([field.to(input.dtype) for field in each_field(taps, x, y, operators)], 1)
+    x, y = coordinate_grid(height, width, coords=coords, device=input.device,
+                           dtype=working.to_real() if working.is_complex else working)
+    found = each_field(taps, x, y, operators)
+    if shrink != 1:
+        found = (field / shrink for field in found)
+    return torch.stack([field.to(input.dtype) for field in found], 1)
 
 
-def isotropic_fields(input: Tensor, *, reduce: int = 1, coords: str = "centered") -> Tensor:
+def isotropic_fields(input: Tensor, *, reduce: int = 1, coords: Coords = "centered") -> Tensor:
     """Return u, Laplacian u, E u, R u, ``(batch, 4, channels, height', width')``, averaged over squares.
 
     Args:
@@ -145,23 +171,56 @@ def isotropic_fields(input: Tensor, *, reduce: int = 1, coords: str = "centered"
     doesn't divide a side, neighbouring squares overlap, alike from both ends, for the same reason.
     """
     check_whole(reduce, "reduce")
-    bank = fields(input, "iso", coords=coords)
+    return _averaged(fields(input, "iso", coords=coords), reduce)
+
+
+def _averaged(bank: Tensor, reduce: int) -> Tensor:
     if reduce == 1:
         return bank
     flat, (height, width) = bank.flatten(1, 2), bank.shape[-2:]
-    if height % reduce == 0 and width % reduce == 0:
+    if is_exporting():  # a program for every size cannot hold the question below
+        flat = _windows_averaged(_windows_averaged(flat, 2, reduce), 3, reduce)
+    elif height % reduce == 0 and width % reduce == 0:
         flat = F.avg_pool2d(flat, reduce)
     else:
         flat = F.adaptive_avg_pool2d(flat, (max(height // reduce, 1), max(width // reduce, 1)))
     return flat.unflatten(1, bank.shape[1:3])
 
 
+def _windows_averaged(maps: Tensor, axis: int, reduce: int) -> Tensor:
+    """Average one axis over the windows of ``adaptive_avg_pool2d``, as differences of running sums."""
+    side = maps.shape[axis]
+    count = torch.sym_max(side // reduce, 1)
+    window = torch.arange(count, device=maps.device)
+    start, end = window * side // count, ((window + 1) * side + count - 1) // count
+    sums = F.pad(maps.double().cumsum(axis), (0, 0, 1, 0) if axis == 2 else (1, 0))
+    totals = sums.index_select(axis, end) - sums.index_select(axis, start)
+    return (totals / (end - start).view((-1, 1) if axis == 2 else (-1,))).to(maps.dtype)
+
+
 def plain(source: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | None, stride: tuple[int, int],
-          padding: tuple[int, int], dilation: tuple[int, int], groups: int, coords: str) -> Tensor:
+          padding: tuple[int, int], dilation: tuple[int, int], groups: int, coords: Coords) -> Tensor:
     """Convolve and add the twist, in PyTorch's own operations; the padding is of zeros."""
-    bank = fields(source, BY_FIELDS[len(twist)], stride=stride, padding=padding, dilation=dilation, coords=coords)
+    shrink = _shrink(source)
+    bank = _bank(source, BY_FIELDS[len(twist)], stride, padding, dilation, "zeros", coords, shrink)
     output = F.conv2d(source, weight, bias, stride, padding, dilation, groups)
-    return output + mixed(bank, twist, None, groups)
+    return output + mixed(bank, twist if shrink == 1 else twist * shrink, None, groups)
+
+
+def plain_isotropic(source: Tensor, weight: Tensor, bias: Tensor | None, reduce: int, groups: int,
+                    coords: Coords) -> Tensor:
+    """Mix the isotropic fields, in PyTorch's own operations."""
+    shrink = _shrink(source)
+    bank = _averaged(_bank(source, "iso", (1, 1), (1, 1), (1, 1), "zeros", coords, shrink), reduce)
+    return mixed(bank, (weight if shrink == 1 else weight * shrink).movedim(2, 0), bias, groups)
+
+
+def _shrink(source: Tensor) -> int:
+    """Return by what fields are divided, and their weights multiplied, so that ``float16`` holds what ``source`` holds.
+
+    A field is at most eight times as large as the input, by its taps.
+    """
+    return 8 if source.dtype == torch.float16 or torch.is_autocast_enabled(source.device.type) else 1
 
 
 def mixed(bank: Tensor, weights: Tensor, bias: Tensor | None, groups: int) -> Tensor:
@@ -171,7 +230,7 @@ def mixed(bank: Tensor, weights: Tensor, bias: Tensor | None, groups: int) -> Te
     return F.conv2d(bank.flatten(1, 2), weights.transpose(0, 1).flatten(1)[..., None, None], bias, groups=groups)
 
 
-def twist_kernels(twist: Tensor, dilation=1) -> tuple[Tensor, Tensor]:
+def twist_kernels(twist: Tensor, dilation: OneOrTwo = 1) -> tuple[Tensor, Tensor]:
     """Return the kernels ``(Kx, Ky)`` that X and Y multiply, each ``(out, in / groups, 3, 3)``.
 
     ``twist`` is ``(fields, out, in / groups)`` with 2, 4 or 8 fields.  The taps are those of the dilated kernel.
@@ -180,23 +239,25 @@ def twist_kernels(twist: Tensor, dilation=1) -> tuple[Tensor, Tensor]:
     >>> Kx[0, 0].int().tolist(), Ky[0, 0].int().tolist()
     ([[1, 2, 1], [0, 0, 0], [-1, -2, -1]], [[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]])
     """
-    options = {"dtype": twist.dtype, "device": twist.device}
+    options: Factory = {"dtype": twist.dtype, "device": twist.device}
     if len(twist) == 2:
         dx, dy = derivative_kernels(2, dilation, **options)
         (zoom, turn) = twist[..., None, None]
         return zoom * dx - turn * dy, zoom * dy + turn * dx
     operators = derivative_kernels(len(twist) // 2, dilation, **options)
-    return tuple(torch.einsum("foi,fhw->oihw", twist[axis::2], operators) for axis in (0, 1))
+    kx, ky = (torch.einsum("foi,fhw->oihw", twist[axis::2], operators) for axis in (0, 1))
+    return kx, ky
 
 
-def derivative_kernels(count: int, dilation=1, *, dtype=None, device=None) -> Tensor:
+def derivative_kernels(count: int, dilation: OneOrTwo = 1, *, dtype: torch.dtype | None = None,
+                       device: Device = None) -> Tensor:
     """Return the first ``count`` of dx, dy, dxyy and dxxy per pixel, as taps of the dilated kernel.
 
     >>> (8 * derivative_kernels(2)[1]).int().tolist()
     [[-1, -2, -1], [0, 0, 0], [1, 2, 1]]
     """
     down, right = as_pair(dilation, "dilation")
-    options = {"dtype": dtype, "device": device}
+    options: Factory = {"dtype": dtype, "device": device}
     kernels = [sobel_x(**options) / right, sobel_y(**options) / down]
     if count > 2:
         thirds = torch.zeros(2, 9, **options)
@@ -206,7 +267,7 @@ def derivative_kernels(count: int, dilation=1, *, dtype=None, device=None) -> Te
     return torch.stack(kernels[:count])
 
 
-def each_field(taps, x, y, operators):
+def each_field(taps: "Taps", x: Tensor, y: Tensor, operators: Bank) -> Iterator[Tensor]:
     """Yield the fields one by one, in the order of OPERATORS."""
     dx, dy = taps.dx(), taps.dy()
     if operators in ("similarity", "iso"):
@@ -227,13 +288,19 @@ def each_field(taps, x, y, operators):
 class Taps:
     """The nine taps of a 3x3 kernel as slices of the padded input; sums along one axis first, then the other."""
 
-    def __init__(self, input, stride, padding, dilation, padding_mode):
+    stride: tuple[int, int]
+    dilation: tuple[int, int]
+    size: tuple[int, int]
+    padded: Tensor
+
+    def __init__(self, input: Tensor, stride: tuple[int, int], padding: tuple[int, int], dilation: tuple[int, int],
+                 padding_mode: PaddingMode) -> None:
         (down, right), (height, width) = padding, input.shape[-2:]
         self.stride, self.dilation = stride, dilation
         self.size = ((height + 2 * down - 2 * dilation[0] - 1) // stride[0] + 1,
                      (width + 2 * right - 2 * dilation[1] - 1) // stride[1] + 1)
-        if torch.jit.is_tracing():  # sizes are tensors there; a trace is for one size
-            self.size = tuple(map(int, self.size))
+        if is_tracing():  # sizes are tensors there; a trace is for one size
+            self.size = int(self.size[0]), int(self.size[1])
         if down or right:
             mode = "constant" if padding_mode == "zeros" else padding_mode
             input = F.pad(input, (right, right, down, down), mode=mode)
@@ -241,50 +308,50 @@ class Taps:
 
     # Ends are counted from the far side, so that they stay inside for every size and a trace needs no proof.
 
-    def rows(self, source, k):
+    def rows(self, source: Tensor, k: int) -> Tensor:
         start, end = k * self.dilation[0], (k - 2) * self.dilation[0]
         return source[..., start : end or None : self.stride[0], :]
 
-    def columns(self, source, k):
+    def columns(self, source: Tensor, k: int) -> Tensor:
         start, end = k * self.dilation[1], (k - 2) * self.dilation[1]
         return source[..., start : end or None : self.stride[1]]
 
-    def across_rows(self, a, b, c):
+    def across_rows(self, a: int, b: int, c: int) -> Tensor:
         """Combine three rows; columns remain those of the padded input."""
         return _combine([self.rows(self.padded, k) for k in range(3)], (a, b, c))
 
-    def across_columns(self, a, b, c):
+    def across_columns(self, a: int, b: int, c: int) -> Tensor:
         return _combine([self.columns(self.padded, k) for k in range(3)], (a, b, c))
 
-    def horizontal(self, source, scale):
+    def horizontal(self, source: Tensor, scale: float) -> Tensor:
         return (self.columns(source, 2) - self.columns(source, 0)) * scale
 
-    def vertical(self, source, scale):
+    def vertical(self, source: Tensor, scale: float) -> Tensor:
         return (self.rows(source, 2) - self.rows(source, 0)) * scale
 
-    def dx(self):
+    def dx(self) -> Tensor:
         return self.horizontal(self.across_rows(1, 2, 1), 1 / (8 * self.dilation[1]))
 
-    def dy(self):
+    def dy(self) -> Tensor:
         return self.vertical(self.across_columns(1, 2, 1), 1 / (8 * self.dilation[0]))
 
-    def dxyy(self):
+    def dxyy(self) -> Tensor:
         return self.horizontal(self.across_rows(1, -2, 1), 1 / (2 * self.dilation[1] * self.dilation[0] ** 2))
 
-    def dxxy(self):
+    def dxxy(self) -> Tensor:
         return self.vertical(self.across_columns(1, -2, 1), 1 / (2 * self.dilation[0] * self.dilation[1] ** 2))
 
-    def middle(self):
+    def middle(self) -> Tensor:
         return self.columns(self.rows(self.padded, 1), 1)
 
-    def laplacian(self):
+    def laplacian(self) -> Tensor:
         """Return the isotropic Laplacian, corners 1/6, edges 4/6, middle -20/6."""
         # 1 4 1 down each column, over 6, then 1 4 1 across: 1 4 1, 4 16 4, 1 4 1; take 36 from the middle.
         tall = self.across_rows(1, 4, 1)
         return _combine([self.columns(tall, k) for k in range(3)], (1, 4, 1)) / 6 - 6 * self.middle()
 
 
-def _larger(height, width, options):
+def _larger(height: int, width: int, options: Factory) -> int | Tensor:
     """Return the larger of two sides; of symbols, where a program is made for every size, as a tensor."""
     if not torch.compiler.is_compiling():
         return max(height, width)
@@ -293,7 +360,7 @@ def _larger(height, width, options):
     return torch.maximum(*(torch.scalar_tensor(side, **options) for side in (height, width)))
 
 
-def _combine(parts, weights):
+def _combine(parts: list[Tensor], weights: tuple[int, int, int]) -> Tensor:
     (first, middle, last), (a, b, c) = parts, weights
     assert a == c == 1
     return first + last + b * middle

@@ -10,20 +10,29 @@ it is a cell's last line.
 
 import base64
 import io
+import os
 import textwrap
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import IO, Literal, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from matplotlib import colormaps
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
+from torch import Tensor
 
 from convtwist.images import to_uint8
 from convtwist.results.intervals import mean_interval
 
 __all__ = ["Picture", "arrows", "before_after", "curves", "feature_maps", "intervals", "kernels", "numbers", "panels",
            "photo", "runs"]
+
+Numbers: TypeAlias = np.ndarray | Tensor
+Crop: TypeAlias = tuple[float, float, float, float]
+Field: TypeAlias = Callable[[np.ndarray, np.ndarray], tuple[npt.ArrayLike, npt.ArrayLike]]
 
 WIDTH = 7.0  # inches; at 120 dots an inch a figure fills the text column and stays legible on a phone
 DPI = 120
@@ -38,14 +47,17 @@ class Picture:
     ``figure`` is the matplotlib figure, to change or to save.
     """
 
-    def __init__(self, figure: Figure, alt: str):
+    figure: Figure
+    alt: str
+
+    def __init__(self, figure: Figure, alt: str) -> None:
         self.figure, self.alt = figure, alt
 
-    def save(self, path) -> None:
+    def save(self, path: "str | os.PathLike[str] | IO[bytes]") -> None:
         """Write the figure to a file; the ending chooses the format."""
         self.figure.savefig(path, dpi=DPI, bbox_inches="tight")
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Picture({self.alt!r})"
 
     def _repr_mimebundle_(self, include=None, exclude=None):
@@ -65,13 +77,14 @@ class Picture:
         return buffer.getvalue()
 
 
-def photo(image, *, alt: str, title: str = "", crop=None) -> Picture:
+def photo(image: Numbers, *, alt: str, title: str = "", crop: Crop | None = None) -> Picture:
     """Show one picture: an array from ``convtwist.images`` or a tensor of 1 or 3 channels in 0..1."""
     return panels([image], [title], alt=alt, crop=crop)
 
 
-def before_after(before, after, *, alt: str, titles=("before", "after"), signed: bool | None = None,
-                 crop=None) -> Picture:
+def before_after(before: Numbers, after: Numbers | Sequence[Numbers], *, alt: str,
+                 titles: Sequence[str] = ("before", "after"), signed: bool | None = None,
+                 crop: Crop | None = None) -> Picture:
     """Show the input of a layer beside its output (or several outputs, given as a list).
 
     The outputs share one scale; it is centred on zero where a value is negative, or where ``signed`` says so.
@@ -81,8 +94,8 @@ def before_after(before, after, *, alt: str, titles=("before", "after"), signed:
     return panels([before, *after], titles, alt=alt, signed=signed, shared=range(1, len(after) + 1), crop=crop)
 
 
-def feature_maps(maps, *, alt: str, titles=None, signed: bool | None = None, columns: int | None = None,
-                 crop=None) -> Picture:
+def feature_maps(maps: Numbers, *, alt: str, titles: Sequence[str] | None = None, signed: bool | None = None,
+                 columns: int | None = None, crop: Crop | None = None) -> Picture:
     """Show every channel of ``(1, channels, height, width)`` or ``(channels, height, width)`` on one scale.
 
     More than 36 maps without titles are drawn as one mosaic, row by row. ``columns`` is two by default, or for a
@@ -102,8 +115,8 @@ def feature_maps(maps, *, alt: str, titles=None, signed: bool | None = None, col
     return panels(list(maps), titles, alt=alt, signed=signed, shared=range(len(maps)), columns=columns or 2, crop=crop)
 
 
-def panels(images, titles, *, alt: str, signed: bool | None = None, shared=(), columns: int | None = None,
-           crop=None) -> Picture:
+def panels(images: Iterable[Numbers], titles: Iterable[str], *, alt: str, signed: bool | None = None,
+           shared: Iterable[int] = (), columns: int | None = None, crop: Crop | None = None) -> Picture:
     """Show pictures side by side.
 
     Args:
@@ -153,8 +166,9 @@ def panels(images, titles, *, alt: str, signed: bool | None = None, shared=(), c
     return Picture(figure, alt)
 
 
-def numbers(grids, titles, *, alt: str, signs: str = "", highlight=None, signed: bool | None = None,
-            scale: float | str | None = None) -> Picture:
+def numbers(grids: Iterable[Numbers], titles: Sequence[str], *, alt: str, signs: str = "",
+            highlight: Sequence[tuple[int, int, int, int] | None] | None = None, signed: bool | None = None,
+            scale: float | Literal["each"] | None = None) -> Picture:
     """Write small matrices out as coloured cells, side by side.
 
     Args:
@@ -200,7 +214,7 @@ def numbers(grids, titles, *, alt: str, signs: str = "", highlight=None, signed:
     return Picture(figure, alt)
 
 
-def kernels(weights, *, alt: str, titles=None) -> Picture:
+def kernels(weights: Numbers, *, alt: str, titles: Sequence[str] | None = None) -> Picture:
     """Write kernels out with their numbers, zero in white: ``(height, width)`` or ``(number, height, width)``."""
     weights = _tensor(weights, "weights")
     weights = weights[None] if weights.ndim == 2 else weights
@@ -208,7 +222,7 @@ def kernels(weights, *, alt: str, titles=None) -> Picture:
     return numbers(list(weights), titles, alt=alt)
 
 
-def arrows(image, velocities: dict, *, alt: str, columns: int | None = None) -> Picture:
+def arrows(image: Numbers, velocities: Mapping[str, Field], *, alt: str, columns: int | None = None) -> Picture:
     """Draw the motion that each named velocity field gives the picture, as arrows on top of it.
 
     A field is a function of ``x`` and ``y``, the pixel's place counted from the middle, ``y`` downward; it returns
@@ -227,7 +241,8 @@ def arrows(image, velocities: dict, *, alt: str, columns: int | None = None) -> 
     return picture
 
 
-def curves(lines: dict, *, alt: str, x: str, y: str, log: str = "") -> Picture:
+def curves(lines: Mapping[str, npt.ArrayLike | tuple[npt.ArrayLike, npt.ArrayLike]], *, alt: str, x: str, y: str,
+           log: str = "") -> Picture:
     """Draw named curves; each value is a sequence, or a pair ``(positions, heights)``.
 
     ``log`` names the axes that are logarithmic: ``"y"`` or ``"xy"``.
@@ -251,7 +266,7 @@ def curves(lines: dict, *, alt: str, x: str, y: str, log: str = "") -> Picture:
     return Picture(figure, alt)
 
 
-def runs(groups: dict, *, alt: str, x: str, level: float | None = None) -> Picture:
+def runs(groups: Mapping[str, Collection[float]], *, alt: str, x: str, level: float | None = None) -> Picture:
     """Draw every single run as a dot and the mean of each group as a bar, one named group below the other.
 
     With ``level``, such as 0.95, a line shows Student's interval of that level for the mean of two runs or more.
@@ -269,7 +284,8 @@ def runs(groups: dict, *, alt: str, x: str, level: float | None = None) -> Pictu
     return Picture(figure, alt)
 
 
-def intervals(named: dict, *, alt: str, x: str, band: tuple[float, float] | None = None) -> Picture:
+def intervals(named: Mapping[str, Sequence[float]], *, alt: str, x: str,
+              band: tuple[float, float] | None = None) -> Picture:
     """Draw ``(mean, low, high)`` as a dot with its interval, one below the other, against zero.
 
     ``band`` shades a range, such as the bounds within which two results count as equal.

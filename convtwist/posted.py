@@ -19,14 +19,15 @@ v2 ``groups``          ``groups`` with ``permute="cycle"`` or, for the 4-cycles,
 =====================  ==============================================================================
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
+from convtwist.channels import Kind
 from convtwist.conv_twist import ConvTwist2d
 from convtwist.kernels import decompose, odd_part
-from convtwist.operators import twist_kernels
+from convtwist.operators import Operators, twist_kernels
 
 __all__ = ["from_version1", "from_version2", "twist_from_kernels"]
 
@@ -65,7 +66,7 @@ def from_version1(state: Mapping[str, Tensor], *, stride: int = 1, centers: bool
     twist = twist_from_kernels(kernel_x, kernel_y)
     center = torch.stack([center_x, center_y]) - 1
     layer = _layer(weight, 1, stride, operators="first_order", centers=centers)
-    if centers:
+    if layer.center is not None:
         layer.center.copy_(center)
     else:
         cx, cy = center.view(2, -1, 1, 1, 1)
@@ -78,7 +79,7 @@ def from_version1(state: Mapping[str, Tensor], *, stride: int = 1, centers: bool
 
 @torch.no_grad()
 def from_version2(state: Mapping[str, Tensor], *, stride: int = 1, groups: int = 1, iters: int = 1,
-                  permute: str | None = "cycle") -> ConvTwist2d:
+                  permute: Kind | None = "cycle") -> ConvTwist2d:
     """Build the layer that computes what the thread's ``ConvTwist`` does with these weights.
 
     Args:
@@ -101,12 +102,14 @@ def from_version2(state: Mapping[str, Tensor], *, stride: int = 1, groups: int =
     return layer
 
 
-def _layer(weight, groups, stride, **options):
+def _layer(weight: Tensor, groups: int, stride: int, *, operators: Operators = "similarity", centers: bool = False,
+           steps: int = 1, permute: Kind | None = None) -> ConvTwist2d:
     return ConvTwist2d(weight.shape[1] * groups, weight.shape[0], 3, stride, 1, groups=groups, bias=False,
-                       coords="legacy", device=weight.device, dtype=weight.dtype, **options)
+                       operators=operators, centers=centers, coords="legacy", steps=steps, permute=permute,
+                       device=weight.device, dtype=weight.dtype)
 
 
-def _take(state, keys, name):
+def _take(state: Mapping[str, Tensor], keys: Sequence[str], name: str) -> list[Tensor]:
     if set(state) != set(keys):
         raise ValueError(f"state must be the state_dict of {name}, with keys {', '.join(keys)}; "
                          f"got {', '.join(sorted(state)) or 'none'}")

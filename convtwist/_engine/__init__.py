@@ -11,6 +11,7 @@ are made in C++ (``cpp``, ``fields.cpp``).  ``config`` says which of them serves
 import torch
 from torch import Tensor
 
+from convtwist._arguments import Coords, is_tracing
 from convtwist._engine import custom_ops
 from convtwist._engine.autograd import apply_step
 from convtwist._engine.steps import IsoStep, TwistStep
@@ -21,7 +22,7 @@ _ONEDNN = torch.backends.mkldnn.is_available()
 
 
 def conv_twist(source: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | None, stride: tuple[int, int],
-               padding: tuple[int, int], dilation: tuple[int, int], groups: int, coords: str) -> Tensor | None:
+               padding: tuple[int, int], dilation: tuple[int, int], groups: int, coords: Coords) -> Tensor | None:
     """Compute ``ConvTwist2d``, padded with zeros; ``None`` where nothing here does it sooner."""
     if not (_suits(source, weight, twist, bias) and TwistStep.covers(padding, dilation, groups, weight.shape[1])):
         return None
@@ -33,7 +34,7 @@ def conv_twist(source: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | Non
 
 
 def iso_twist(source: Tensor, weight: Tensor, bias: Tensor | None, reduce: int, groups: int,
-              coords: str) -> Tensor | None:
+              coords: Coords) -> Tensor | None:
     """Compute ``IsoTwist2d``; ``None`` where nothing here does it sooner."""
     if not (_suits(source, weight, bias) and IsoStep.covers(source, reduce, groups)):
         return None
@@ -42,11 +43,11 @@ def iso_twist(source: Tensor, weight: Tensor, bias: Tensor | None, reduce: int, 
     return apply_step(IsoStep(reduce, coords), source, weight, bias)
 
 
-def _suits(source, *parameters):
+def _suits(source: Tensor, *parameters: Tensor | None) -> bool:
     """Say whether there is anything for these tensors: oneDNN wants ``float32`` on a CPU, and a trace plain calls."""
     return (
         all(type(t) in (Tensor, torch.nn.Parameter) and t.dtype == torch.float32 and t.device.type == "cpu"
             for t in (source, *parameters) if t is not None)
         and _ONEDNN and torch.backends.mkldnn.enabled
-        and not torch.is_autocast_enabled("cpu") and source.numel() > 0 and not torch.jit.is_tracing()
+        and not torch.is_autocast_enabled("cpu") and source.numel() > 0 and not is_tracing()
     )

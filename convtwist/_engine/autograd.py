@@ -11,14 +11,24 @@ rest together, all but the two quick passes follow from the plain layer.  A *ste
 - ``plain(source, *weights, bias)``, the same layer in PyTorch's own operations.
 """
 
+# torch calls these methods with as many tensors as a layer has, which no signature of the base class can say.
+# pyright: reportIncompatibleMethodOverride=false
+# mypy: disable-error-code="override"
+
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
+from torch._C._functorch import is_legacy_batchedtensor
 from torch.autograd import Function
+
+if TYPE_CHECKING:
+    from convtwist._engine.steps import IsoStep, TwistStep
 
 __all__ = ["apply_step"]
 
 
-def apply_step(step, source: Tensor, *parameters: Tensor | None) -> Tensor:
+def apply_step(step: "TwistStep | IsoStep", source: Tensor, *parameters: Tensor | None) -> Tensor:
     """Compute ``step.forward``; the bias comes last and may be ``None``."""
     return _Layer.apply(step, source, *parameters)
 
@@ -41,7 +51,7 @@ class _Layer(Function):
         *tensors, _ = ctx.saved_tensors
         wanted = ctx.needs_input_grad[1:]
         # torch.autograd.grad(is_grads_batched=True) hands many slopes over as one, in a type that Function ignores.
-        batched = torch._C._functorch.is_legacy_batchedtensor(slope)
+        batched = is_legacy_batchedtensor(slope)
         gradient = _batched_gradient if batched else _Gradient.apply
         found = iter(gradient(ctx.step, wanted, slope, *tensors))
         return None, *(next(found) if want else None for want in wanted)

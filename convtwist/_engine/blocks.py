@@ -6,20 +6,24 @@ Channels are innermost in memory (``channels_last``): a derivative is then oneDN
 mixing fields a plain matrix product.
 """
 
+from collections.abc import Iterator, Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from convtwist._arguments import Coords
 from convtwist.kernels import laplacian
-from convtwist.operators import OPERATORS, coordinate_grid, derivative_kernels
+from convtwist.operators import OPERATORS, Bank, coordinate_grid, derivative_kernels
 
 __all__ = ["add_fields", "add_mixed_first", "add_transposed"]
 
 _BLOCK = 1 << 19  # numbers in the buffer of fields: 2 MB, so that all that is made of it fits into the caches
 
 
-def add_fields(output: Tensor, source: Tensor, mixing: Tensor, operators: str, stride, padding, dilation, coords: str,
-               *, keep: bool = True, reduce: int = 1) -> None:
+def add_fields(output: Tensor, source: Tensor, mixing: Tensor, operators: Bank, stride: tuple[int, int],
+               padding: tuple[int, int], dilation: tuple[int, int], coords: Coords, *, keep: bool = True,
+               reduce: int = 1) -> None:
     """Add the fields of ``source``, mixed by ``(out, fields x channels)``, to ``output``; or replace it.
 
     ``operators`` is one of ``convtwist.operators.BANKS``; ``reduce`` divides both sides of the fields before that.
@@ -32,7 +36,8 @@ def add_fields(output: Tensor, source: Tensor, mixing: Tensor, operators: str, s
 
 
 def add_transposed(d_source: Tensor | None, slope: Tensor, source: Tensor, weights: Tensor, wanted: bool,
-                   operators: str, stride, padding, dilation, coords: str, *, keep: bool = True) -> Tensor:
+                   operators: Bank, stride: tuple[int, int], padding: tuple[int, int], dilation: tuple[int, int],
+                   coords: Coords, *, keep: bool = True) -> Tensor:
     """Add the transposed fields of ``slope``, mixed, to ``d_source``; or replace it.
 
     Return the gradient of ``weights``, ``(fields, out, in)``, if ``wanted``; ``stride``, ``padding`` and ``dilation``
@@ -52,7 +57,8 @@ def add_transposed(d_source: Tensor | None, slope: Tensor, source: Tensor, weigh
     return d_weights
 
 
-def add_mixed_first(d_source, slope, weights, operators, stride, padding, dilation, coords):
+def add_mixed_first(d_source: Tensor, slope: Tensor, weights: Tensor, operators: Bank, stride: tuple[int, int],
+                    padding: tuple[int, int], dilation: tuple[int, int], coords: Coords) -> None:
     """Add the transposed fields of ``slope``, mixed, to ``d_source``: mixed where a stride has left fewer pixels."""
     fields, _, channels = weights.shape
     parts = F.conv2d(_last(slope), weights.transpose(1, 2).flatten(0, 1)[..., None, None]).chunk(fields, 1)
@@ -67,7 +73,9 @@ def add_mixed_first(d_source, slope, weights, operators, stride, padding, dilati
         d_source += F.conv_transpose2d(g, kernel, None, stride, padding, rest, channels, dilation)
 
 
-def _field_products(source, slope, weights, wanted, operators, stride, padding, dilation, coords):
+def _field_products(source: Tensor, slope: Tensor, weights: Tensor, wanted: bool, operators: Bank,
+                    stride: tuple[int, int], padding: tuple[int, int], dilation: tuple[int, int],
+                    coords: Coords) -> Tensor:
     """Return the products of the fields and ``slope``, shaped like ``weights``, ``(fields, out, in)``."""
     fields, out, channels = weights.shape
     products = weights.new_zeros(fields * channels, out)
@@ -77,7 +85,9 @@ def _field_products(source, slope, weights, wanted, operators, stride, padding, 
     return products.view(fields, channels, out).transpose(1, 2).contiguous()
 
 
-def _field_blocks(source, operators, size, stride, padding, dilation, coords):
+def _field_blocks(source: Tensor, operators: Bank, size: Sequence[int], stride: tuple[int, int],
+                  padding: tuple[int, int], dilation: tuple[int, int],
+                  coords: Coords) -> Iterator[tuple[slice, Tensor]]:
     """Yield ``(images, bank)``: a slice of the batch and its fields, ``(images, height, width, fields x channels)``.
 
     ``size`` is that of the fields.  The bank's memory is used again for the next.
@@ -100,14 +110,15 @@ def _field_blocks(source, operators, size, stride, padding, dilation, coords):
         yield images, bank
 
 
-def _transposed_blocks(slope, operators, size, padding, dilation, coords):
+def _transposed_blocks(slope: Tensor, operators: Bank, size: Sequence[int], padding: tuple[int, int],
+                       dilation: tuple[int, int], coords: Coords) -> Iterator[tuple[slice, Tensor]]:
     """Yield the same of the transposed fields: first the coordinates, then the derivatives, turned over.
 
     ``size`` is that of the input.
     """
     x, y = _coordinates(slope, slope.shape[-2:], coords)
     kernels = _depthwise(slope, operators, dilation)
-    padding = [2 * d - p for d, p in zip(dilation, padding, strict=True)]
+    padding = 2 * dilation[0] - padding[0], 2 * dilation[1] - padding[1]
     for images, bank, out in _blocks(slope, operators, size):
         g = _last(slope[images])
         if operators == "iso":
@@ -126,7 +137,7 @@ def _transposed_blocks(slope, operators, size, padding, dilation, coords):
         yield images, bank
 
 
-def _add_mixture(maps, mixing, bank, keep):
+def _add_mixture(maps: Tensor, mixing: Tensor, bank: Tensor, keep: bool) -> None:
     """Add a bank, mixed by ``(out, fields x channels)``, to maps of either layout, in place; or replace them."""
     if maps.is_contiguous():
         maps = maps.view(*maps.shape[:2], -1)
@@ -135,7 +146,7 @@ def _add_mixture(maps, mixing, bank, keep):
         maps.permute(0, 2, 3, 1).view(-1, len(mixing)).addmm_(bank.flatten(0, 2), mixing.t(), beta=int(keep))
 
 
-def _blocks(maps, operators, size):
+def _blocks(maps: Tensor, operators: Bank, size: Sequence[int]) -> Iterator[tuple[slice, Tensor, list[Tensor]]]:
     """Yield a slice of the images, the buffer for their fields, and each field in it as ``channels_last`` maps."""
     batch, channels = maps.shape[:2]
     length = max(1, min(batch, _BLOCK // (_count(operators) * channels * size[0] * size[1])))
@@ -145,34 +156,35 @@ def _blocks(maps, operators, size):
         yield slice(start, start + length), bank, list(bank.permute(0, 3, 1, 2).chunk(_count(operators), 1))
 
 
-def _count(operators):
+def _count(operators: Bank) -> int:
     return 4 if operators == "iso" else len(OPERATORS[operators])
 
 
-def _coordinates(maps, size, coords):
+def _coordinates(maps: Tensor, size: Sequence[int], coords: Coords) -> Iterator[Tensor]:
     """Return x and y for maps in ``channels_last``, repeated for each channel: rows of numbers, not one at a time."""
-    x, y = coordinate_grid(*size, coords=coords, dtype=maps.dtype, device=maps.device)
+    x, y = coordinate_grid(size[0], size[1], coords=coords, dtype=maps.dtype, device=maps.device)
     return (axis.expand(1, maps.shape[1], *axis.shape).contiguous(memory_format=torch.channels_last) for axis in (x, y))
 
 
-def _depthwise(maps, operators, dilation):
+def _depthwise(maps: Tensor, operators: Bank, dilation: tuple[int, int]) -> list[Tensor]:
     count = {"similarity": 2, "affine": 2, "first_order": 4, "iso": 2}[operators]
     kernels = derivative_kernels(count, dilation, dtype=maps.dtype, device=maps.device)
     return [kernel.expand(maps.shape[1], 1, 3, 3) for kernel in kernels]
 
 
-def _laplacian(maps):
+def _laplacian(maps: Tensor) -> Tensor:
     kernel = laplacian("isotropic", dtype=maps.dtype, device=maps.device)
     return kernel.expand(maps.shape[1], 1, 3, 3)
 
 
-def _stencil(maps, kernel, padding, dilation, stride=1):
+def _stencil(maps: Tensor, kernel: Tensor, padding: tuple[int, int], dilation: tuple[int, int],
+             stride: tuple[int, int] = (1, 1)) -> Tensor:
     return F.conv2d(maps, kernel, None, stride, padding, dilation, len(kernel))
 
 
-def _last(maps):
+def _last(maps: Tensor) -> Tensor:
     return maps.contiguous(memory_format=torch.channels_last)
 
 
-def _pixels(maps):
+def _pixels(maps: Tensor) -> Tensor:
     return maps.permute(0, 2, 3, 1).flatten(0, 2)

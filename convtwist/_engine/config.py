@@ -47,7 +47,7 @@ def show_config(mode: str = "stdout") -> dict[str, str] | None:
     return None
 
 
-def _entries():
+def _entries() -> dict[str, str]:
     import convtwist
 
     return {
@@ -63,18 +63,18 @@ def _entries():
     }
 
 
-def _device():
+def _device() -> str:
     if torch.cuda.is_available():
         names = [torch.cuda.get_device_name(k) for k in range(torch.cuda.device_count())]
         return f"CPU, {torch.get_num_threads()} threads; {', '.join(names)}"
     return f"CPU, {torch.get_num_threads()} threads; no CUDA device"
 
 
-def _compiler():
-    return "compiles this package's C++" if cpp.why_not() is None else cpp.why_not()
+def _compiler() -> str:
+    return cpp.why_not() or "compiles this package's C++"
 
 
-def _triton():
+def _triton() -> str:
     if importlib.util.find_spec("triton") is None:
         return "not installed"
     try:
@@ -83,19 +83,19 @@ def _triton():
         return "installed, of unknown version"
 
 
-def _eager():
+def _eager() -> str:
     if not torch.backends.mkldnn.is_available():
         return "plain PyTorch operations: this torch was built without oneDNN"
     return ("fields in blocks that stay in the cache, for float32 on a CPU; plain PyTorch operations for other types "
             "and devices, under autocast and in a trace")
 
 
-def _compiled():
+def _compiled() -> str:
     if not torch.backends.mkldnn.is_available():
         return "plain PyTorch operations: this torch was built without oneDNN"
     fields = "fields in C++" if cpp.why_not() is None else f"fields in blocks, no C++: {cpp.why_not()}"
     return f"one operator a layer, {fields}, for float32 on a CPU; plain PyTorch operations otherwise"
 
 
-def _gpu():
+def _gpu() -> str:
     return "plain PyTorch operations: there is no engine for GPUs yet"

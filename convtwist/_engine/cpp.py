@@ -8,31 +8,38 @@ same way, which keeps the result on disk.  If anything is missing, ``blocks`` co
 
 import ctypes
 import warnings
+from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
+from convtwist._arguments import Coords
 from convtwist._engine import blocks
-from convtwist.operators import coordinate_grid
+from convtwist.operators import Bank, coordinate_grid
 
 __all__ = ["add_fields", "add_transposed"]
 
 _STRIP = 1 << 17  # numbers in a thread's fields: half a megabyte, so that they stay in its own cache
-_BANKS = {"similarity": (0, 2), "affine": (1, 4), "first_order": (2, 8), "iso": (3, 4)}
+_BANKS: dict[Bank, tuple[int, int]] = {"similarity": (0, 2), "affine": (1, 4), "first_order": (2, 8), "iso": (3, 4)}
 
 
-def add_fields(output, source, mixing, operators, stride, padding, dilation, coords, *, keep=True, reduce=1):
+def add_fields(output: Tensor, source: Tensor, mixing: Tensor, operators: Bank, stride: tuple[int, int],
+               padding: tuple[int, int], dilation: tuple[int, int], coords: Coords, *, keep: bool = True,
+               reduce: int = 1) -> None:
     """Do what ``blocks.add_fields`` does."""
     if reduce > 1 or not (_ready() and _last(source) and _last(output)):
-        return blocks.add_fields(output, source, mixing, operators, stride, padding, dilation, coords, keep=keep,
-                                 reduce=reduce)
+        blocks.add_fields(output, source, mixing, operators, stride, padding, dilation, coords, keep=keep,
+                          reduce=reduce)
+        return
     _mix(source, operators, False, output.shape[2:], stride, padding, dilation, coords, mixing.t().contiguous(), output,
          keep=keep)
 
 
-def add_transposed(d_source, slope, source, weights, wanted, operators, stride, padding, dilation, coords, *,
-                   keep=True):
+def add_transposed(d_source: Tensor | None, slope: Tensor, source: Tensor, weights: Tensor, wanted: bool,
+                   operators: Bank, stride: tuple[int, int], padding: tuple[int, int], dilation: tuple[int, int],
+                   coords: Coords, *, keep: bool = True) -> Tensor:
     """Do what ``blocks.add_transposed`` does."""
     if not (_ready() and _last(slope) and _last(source) and (d_source is None or _last(d_source))):
         return blocks.add_transposed(d_source, slope, source, weights, wanted, operators, stride, padding, dilation,
@@ -45,16 +52,17 @@ def add_transposed(d_source, slope, source, weights, wanted, operators, stride, 
             products = _mix(source, operators, False, slope.shape[2:], stride, padding, dilation, coords, factor=slope)
             return products.unflatten(0, (len(weights), -1)).transpose(1, 2).contiguous()
     else:
-        padding = [2 * d - p for d, p in zip(dilation, padding, strict=True)]
-        products = _mix(slope, operators, True, source.shape[2:], stride, padding, dilation, coords,
+        turned = [2 * d - p for d, p in zip(dilation, padding, strict=True)]
+        products = _mix(slope, operators, True, source.shape[2:], stride, turned, dilation, coords,
                         weights.flatten(0, 1), d_source, source if wanted else None, keep)
         if wanted:
             return products.view(weights.shape)
     return torch.zeros_like(weights)
 
 
-def _mix(maps, operators, transposed, size, stride, padding, dilation, coords, mixing=None, mixture=None, factor=None,
-         keep=True):
+def _mix(maps: Tensor, operators: Bank, transposed: bool, size: Sequence[int], stride: Sequence[int],
+         padding: Sequence[int], dilation: Sequence[int], coords: Coords, mixing: Tensor | None = None,
+         mixture: Tensor | None = None, factor: Tensor | None = None, keep: bool = True) -> Tensor:
     """Mix the fields of maps into ``mixture``, and return their products with ``factor``: one of them, or both.
 
     ``mixing`` is ``(fields x channels, out)``.
@@ -71,20 +79,22 @@ def _mix(maps, operators, transposed, size, stride, padding, dilation, coords, m
     plan = _Plan(bank, transposed, threads, strip, images, height, width, channels, *size, *stride, *padding, *dilation,
                  0 if mixing is None else mixing.shape[1], factors, keep)
     tensors = maps, zeros, x, y, mixing, mixture, factor, products, scratch
-    _kernel()(plan, *(tensor if tensor is None else tensor.data_ptr() for tensor in tensors))
-    return products.sum(0) if factors else None
+    kernel = _kernel()
+    assert kernel is not None  # _ready was asked
+    kernel(plan, *(tensor if tensor is None else tensor.data_ptr() for tensor in tensors))
+    return products.sum(0)
 
 
 _Plan = ctypes.c_int64 * 19
 
 
 @lru_cache(maxsize=64)  # a dozen small operations, for each layer at each step
-def _axes(height, width, coords):
+def _axes(height: int, width: int, coords: Coords) -> list[Tensor]:
     grid = coordinate_grid(height, width, coords=coords, dtype=torch.float32, device="cpu")
     return [axis.flatten().contiguous() for axis in grid]
 
 
-def _ready():
+def _ready() -> bool:
     if _kernel() is None:
         _announce()
         return False
@@ -96,12 +106,12 @@ def why_not() -> str | None:
     return _loaded()[1]
 
 
-def _kernel():
+def _kernel() -> Callable[..., None] | None:
     return _loaded()[0]
 
 
 @cache
-def _loaded():
+def _loaded() -> tuple[Callable[..., None] | None, str | None]:
     """Return the compiled function with PyTorch's own matrix product as its first argument, and why it is missing."""
     try:
         from torch._inductor.codecache import CppCodeCache
@@ -121,7 +131,7 @@ def _loaded():
     return lambda plan, *pointers: mix(plan, gemm, *pointers), None
 
 
-def _matrix_product():
+def _matrix_product() -> ctypes.c_void_p | None:
     libraries = list((Path(torch.__file__).parent / "lib").glob("libtorch_cpu.*"))
     try:
         return ctypes.cast(ctypes.CDLL(str(libraries[0])).sgemm_, ctypes.c_void_p)
@@ -129,16 +139,16 @@ def _matrix_product():
         return None
 
 
-def _first_line(error):
+def _first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0][:150] if str(error).strip() else type(error).__name__
 
 
 @cache
-def _announce():
+def _announce() -> None:
     """Say once that compiled layers do without the C++."""
     warnings.warn(f"compiled ConvTwist layers run without their C++: {why_not()}. The numbers are the same, the time "
                   "is longer; convtwist.show_config() says what runs", RuntimeWarning, stacklevel=3)
 
 
-def _last(maps):
+def _last(maps: Tensor) -> bool:
     return maps.is_contiguous(memory_format=torch.channels_last)

@@ -7,11 +7,14 @@ take the steps of training without a compiler (``steps``), with the fields made 
 maps are in ``channels_last``, in which oneDNN convolves fastest; what comes out is laid out as by ``nn.Conv2d``.
 """
 
+from collections.abc import Callable, Sequence
 from inspect import signature
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from convtwist._arguments import Coords, is_exporting
 from convtwist._engine import cpp
 from convtwist._engine.steps import IsoStep, TwistStep
 
@@ -23,34 +26,30 @@ def allowed() -> bool:
 
     An exported program is to consist of PyTorch's own operators, and transforms see through no others.
     """
-    return torch.compiler.is_dynamo_compiling() and _plainly_compiled()
+    return torch.compiler.is_dynamo_compiling() and not is_exporting() and not _transformed()
 
 
-def _plainly_compiled():
-    """Ask what Dynamo is doing.  Before torch 2.12 ``is_exporting`` is True in all code that it traces."""
-    from torch._dynamo.symbolic_convert import InstructionTranslator
-
-    exporting = getattr(torch.compiler, "is_exporting", bool)() or InstructionTranslator.current_tx().output.export
-    return not exporting and not torch._C._are_functorch_transforms_active()
+def _transformed() -> bool:
+    return torch._C._are_functorch_transforms_active()
 
 
-_plainly_compiled._dynamo_marked_constant = True  # torch.compiler.assume_constant_result, which would import Dynamo now
+_transformed._dynamo_marked_constant = True  # Dynamo keeps a guard of its own on the transforms around it
 
 
-def twist(source: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | None, padding, dilation, coords: str,
-          groups: int, stride) -> Tensor:
+def twist(source: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | None, padding: tuple[int, int],
+          dilation: tuple[int, int], coords: Coords, groups: int, stride: tuple[int, int]) -> Tensor:
     """Compute ``ConvTwist2d``."""
     output = torch.ops.convtwist.twist(_last(source), weight, twist, bias, padding, dilation, coords, groups, stride)
     return output if _like_last(source) or _like_last(weight) else output.contiguous()
 
 
-def iso(source: Tensor, weight: Tensor, bias: Tensor | None, reduce: int, coords: str) -> Tensor:
+def iso(source: Tensor, weight: Tensor, bias: Tensor | None, reduce: int, coords: Coords) -> Tensor:
     """Compute ``IsoTwist2d`` without groups."""
     output = torch.ops.convtwist.iso(_last(source), weight, bias, reduce, coords)
     return output if _like_last(source) else output.contiguous()
 
 
-def _like_last(tensor):
+def _like_last(tensor: Tensor) -> bool:
     """Say whether a convolution takes a tensor for ``channels_last``, as ``Tensor::suggest_memory_format`` does."""
     least, strides = 0, tensor.stride()
     if strides[1] == 0:
@@ -62,15 +61,15 @@ def _like_last(tensor):
     return True
 
 
-def _last(maps):
+def _last(maps: Tensor) -> Tensor:
     return maps.contiguous(memory_format=torch.channels_last)
 
 
-def _register(name, make_step, weights, options):
+def _register(name: str, make_step: Callable[..., TwistStep | IsoStep], weights: Sequence[str], options: str) -> None:
     """Register ``convtwist::name`` and its gradient: code, shapes and derivatives."""
     inputs = ", ".join(f"Tensor {tensor}" for tensor in ("source", *weights))
     count = 1 + len(weights)
-    define = {"mutates_args": ()}
+    define: dict[str, Any] = {"mutates_args": ()}
     if "tags" in signature(torch.library.custom_op).parameters:  # from torch 2.8; before, strides stay as they are
         define["tags"] = (torch.Tag.flexible_layout,)
 

@@ -15,14 +15,17 @@ mixes it into another output.  Memory takes the time, not arithmetic.  So here:
 Every other case, and every derivative of a derivative, is left to the plain layers, which say what is computed.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from types import ModuleType
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from convtwist._arguments import Coords
 from convtwist._engine import blocks as eager
-from convtwist.operators import BY_FIELDS, isotropic_fields, mixed, plain
+from convtwist.operators import BY_FIELDS, plain, plain_isotropic
 
 __all__ = ["IsoStep", "TwistStep"]
 
@@ -36,25 +39,27 @@ class TwistStep:
 
     padding: tuple[int, int]
     dilation: tuple[int, int]
-    coords: str
+    coords: Coords
     groups: int = 1
     stride: tuple[int, int] = (1, 1)
 
     @staticmethod
-    def covers(padding, dilation, groups: int, width: int) -> bool:
+    def covers(padding: tuple[int, int], dilation: tuple[int, int], groups: int, width: int) -> bool:
         """Say whether a step can take these arguments, and gains by it; ``width`` is that of a group."""
         return all(p <= 2 * d for p, d in zip(padding, dilation, strict=True)) and (groups == 1 or width >= 4)
 
-    def plain(self, source, weight, twist, bias):
+    def plain(self, source: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | None) -> Tensor:
         """Compute the layer in PyTorch's own operations."""
         return plain(source, weight, twist, bias, self.stride, self.padding, self.dilation, self.groups, self.coords)
 
-    def size(self, height, width):
+    def size(self, height: int, width: int) -> tuple[int, int]:
         """Return the output's height and width."""
         pairs = zip((height, width), self.padding, self.dilation, self.stride, strict=True)
-        return tuple((side + 2 * p - 2 * d - 1) // s + 1 for side, p, d, s in pairs)
+        rows, columns = ((side + 2 * p - 2 * d - 1) // s + 1 for side, p, d, s in pairs)
+        return rows, columns
 
-    def forward(self, source, weight, twist, bias, blocks=eager):
+    def forward(self, source: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | None,
+                blocks: ModuleType = eager) -> Tensor:
         """Compute the layer."""
         output = F.conv2d(source, weight, bias, self.stride, self.padding, self.dilation, self.groups)
         mixing = _joined(twist, self.groups).transpose(1, 2).flatten(0, 1).t()
@@ -62,7 +67,8 @@ class TwistStep:
                           self.coords)
         return output
 
-    def gradient(self, slope, source, weight, twist, *, wanted, blocks=eager):
+    def gradient(self, slope: Tensor, source: Tensor, weight: Tensor, twist: Tensor, *, wanted: Sequence[bool],
+                 blocks: ModuleType = eager) -> list[Tensor]:
         """Return the wanted gradients."""
         d_source, d_weight, d_bias = torch.ops.aten.convolution_backward(
             slope, source, weight, [len(weight)], self.stride, self.padding, self.dilation, False, [0, 0], self.groups,
@@ -80,22 +86,22 @@ class IsoStep:
     """``IsoTwist2d`` of ``(source, weight, bias)``, without groups; ``reduce`` divides both sides of the map."""
 
     reduce: int
-    coords: str
+    coords: Coords
 
     @staticmethod
     def covers(source: Tensor, reduce: int, groups: int) -> bool:
         """Say whether a step can take these arguments."""
         return groups == 1 and not any(side % reduce for side in source.shape[-2:])
 
-    def plain(self, source, weight, bias):
+    def plain(self, source: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Compute the layer in PyTorch's own operations."""
-        return mixed(isotropic_fields(source, reduce=self.reduce, coords=self.coords), weight.movedim(2, 0), bias, 1)
+        return plain_isotropic(source, weight, bias, self.reduce, 1, self.coords)
 
-    def size(self, height, width):
+    def size(self, height: int, width: int) -> tuple[int, int]:
         """Return the output's height and width."""
         return height // self.reduce, width // self.reduce
 
-    def forward(self, source, weight, bias, blocks=eager):
+    def forward(self, source: Tensor, weight: Tensor, bias: Tensor | None, blocks: ModuleType = eager) -> Tensor:
         """Compute the layer."""
         output = _empty(source, len(weight), *self.size(*source.shape[-2:]))
         if bias is not None:
@@ -105,7 +111,8 @@ class IsoStep:
                           reduce=self.reduce)
         return output
 
-    def gradient(self, slope, source, weight, *, wanted, blocks=eager):
+    def gradient(self, slope: Tensor, source: Tensor, weight: Tensor, *, wanted: Sequence[bool],
+                 blocks: ModuleType = eager) -> list[Tensor]:
         """Return the wanted gradients."""
         d_bias = slope.sum((0, 2, 3)) if wanted[2] else None
         if self.reduce > 1:  # the transpose of averaging
@@ -118,7 +125,7 @@ class IsoStep:
         return _only(wanted, d_source, d_weight, d_bias)
 
 
-def _joined(twist, groups):
+def _joined(twist: Tensor, groups: int) -> Tensor:
     """Lay the weights of groups, ``(fields, out, in / groups)``, out as one, ``(fields, out, in)``."""
     if groups == 1:
         return twist
@@ -128,17 +135,17 @@ def _joined(twist, groups):
     return whole.flatten(3).flatten(1, 2)
 
 
-def _parted(whole, groups):
+def _parted(whole: Tensor, groups: int) -> Tensor:
     """Return from ``(fields, out, in)`` what belongs to groups, ``(fields, out, in / groups)``."""
     if groups == 1:
         return whole
     return whole.unflatten(2, (groups, -1)).unflatten(1, (groups, -1)).diagonal(0, 1, 3).movedim(3, 1).flatten(1, 2)
 
 
-def _empty(source, channels, height, width):
+def _empty(source: Tensor, channels: int, height: int, width: int) -> Tensor:
     layout = torch.contiguous_format if source.is_contiguous() else torch.channels_last
     return torch.empty((len(source), channels, height, width), dtype=source.dtype, memory_format=layout)
 
 
-def _only(wanted, *gradients):
-    return [gradient for gradient, want in zip(gradients, wanted, strict=True) if want]
+def _only(wanted: Sequence[bool], *gradients: Tensor | None) -> list[Tensor]:
+    return [gradient for gradient, want in zip(gradients, wanted, strict=True) if want and gradient is not None]

@@ -1,10 +1,12 @@
-"""Swapping the 3x3 convolutions of a model that exists, swapping them back, and telling the optimizer.
+"""Swapping the 3x3 convolutions of a model that exists, swapping them back, folding, and telling the optimizer.
 
 Book: chapter 12.  Source: the forum thread's "it can replace any 3x3 convolutional layer in your model".
 """
 
+from convtwist.conversion.fold import fold_batch_norm
 from convtwist.conversion.optimizer import param_groups
 from convtwist.conversion.report import ConversionReport, LayerRecord, conversion_report
 from convtwist.conversion.swap import convert, revert
 
-__all__ = ["ConversionReport", "LayerRecord", "conversion_report", "convert", "param_groups", "revert"]
+__all__ = ["ConversionReport", "LayerRecord", "conversion_report", "convert", "fold_batch_norm", "param_groups",
+           "revert"]

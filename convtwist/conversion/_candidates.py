@@ -4,23 +4,30 @@ Book: chapter 12.  Source: new here; see ``convtwist.conversion``, which does th
 """
 
 import functools
+from collections.abc import Collection
+from typing import Any, TypeAlias, TypeVar
 
 from torch import nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrize import is_parametrized
+from torch.types import Device
 
+from convtwist._arguments import as_pair
 from convtwist.conv_twist import ConvTwist2d
 
 __all__ = ["MODULE_STATE", "blank", "check_module", "irreversible", "layers", "obstacle", "own_attributes", "shown",
            "successor"]
 
+Swappable: TypeAlias = nn.Conv2d | ConvTwist2d
+_Kind = TypeVar("_Kind", nn.Conv2d, ConvTwist2d)
+
 MODULE_STATE = frozenset(vars(nn.Module()))  # what every module has: its parameters, children and hooks
 
 
-def layers(model):
-    """Yield ``(names, layer)`` for each convolution of any kind; a shared one comes once, with all its names."""
-    found = {}
+def layers(model: nn.Module) -> list[tuple[list[str], nn.Module]]:
+    """Return ``(names, layer)`` for each convolution of any kind; a shared one comes once, with all its names."""
+    found: dict[int, tuple[list[str], nn.Module]] = {}
     for name, module in model.named_modules(remove_duplicate=False):
         leaf = not module._modules
         if isinstance(module, (_ConvNd, ConvTwist2d)) or (leaf and "conv" in type(module).__name__.lower()):
@@ -28,7 +35,7 @@ def layers(model):
     return list(found.values())
 
 
-def obstacle(layer, model):
+def obstacle(layer: nn.Module, model: nn.Module) -> str | None:
     """Return why a layer cannot be swapped without losing something, or None."""
     kind = type(layer).__name__
     if not isinstance(layer, nn.Conv2d):
@@ -38,7 +45,7 @@ def obstacle(layer, model):
     if tuple(layer.kernel_size) != (3, 3):
         return f"kernel is {'x'.join(map(str, layer.kernel_size))}, a twist needs 3x3"
     if is_parametrized(layer):
-        what = ", ".join(layer.parametrizations)
+        what = ", ".join(name for name, _ in layer.get_submodule("parametrizations").named_children())
         return f"{what} is parametrised; call torch.nn.utils.parametrize.remove_parametrizations first"
     if any(map(is_lazy, layer.parameters())):
         return "lazy, its channels are unknown; run one batch through the model first"
@@ -47,7 +54,7 @@ def obstacle(layer, model):
     return _modified(layer, ConvTwist2d, ("weight", "bias")) or _held_elsewhere(layer, model) or _refused(layer)
 
 
-def irreversible(layer, model):
+def irreversible(layer: ConvTwist2d, model: nn.Module) -> str | None:
     """Return why a ConvTwist2d cannot become a Conv2d, twist or no twist, or None."""
     if type(layer) is not ConvTwist2d:
         return f"{type(layer).__name__} is not exactly a ConvTwist2d; remove parametrizations first"
@@ -58,7 +65,7 @@ def irreversible(layer, model):
     return _modified(layer, nn.Conv2d, ("weight", "bias", "twist", "center")) or _held_elsewhere(layer, model)
 
 
-def _modified(layer, target, parameters):
+def _modified(layer: Swappable, target: type[Swappable], parameters: Collection[str]) -> str | None:
     """Return what was done to a layer that its successor could not carry on, or None."""
     fresh = blank(type(layer))
     if set(layer._parameters) != set(parameters):
@@ -75,12 +82,12 @@ def _modified(layer, target, parameters):
     return None
 
 
-def own_attributes(layer, fresh):
+def own_attributes(layer: nn.Module, fresh: nn.Module) -> list[str]:
     """Return the attributes that were put on this one layer by its user."""
     return [name for name in vars(layer) if name not in vars(fresh)]
 
 
-def _held_elsewhere(layer, model):
+def _held_elsewhere(layer: nn.Module, model: nn.Module) -> str | None:
     """Return which plain attribute also holds the layer, where a swap would leave the old one in use, or None."""
     for path, module in model.named_modules():
         for name, value in vars(module).items():
@@ -90,7 +97,7 @@ def _held_elsewhere(layer, model):
     return None
 
 
-def _holds(value, layer, depth=4):
+def _holds(value: object, layer: nn.Module, depth: int = 4) -> bool:
     if value is layer:
         return True
     if isinstance(value, functools.partial):
@@ -100,7 +107,7 @@ def _holds(value, layer, depth=4):
     return getattr(value, "__self__", None) is layer if callable(value) else False
 
 
-def _refused(layer):
+def _refused(layer: nn.Conv2d) -> str | None:
     """Return what ConvTwist2d has against a layer's arguments, or None."""
     try:
         successor(ConvTwist2d, layer, device="meta")
@@ -110,24 +117,27 @@ def _refused(layer):
 
 
 @functools.cache
-def blank(kind):
+def blank(kind: type[Swappable]) -> Swappable:
     return kind(1, 1, 3, device="meta")
 
 
-def successor(kind, layer, device, **options):
+def successor(kind: type[_Kind], layer: Swappable, device: Device, **options: Any) -> _Kind:
     """Return a layer of another kind with the same arguments."""
+    padding = layer.padding if isinstance(layer.padding, str) else as_pair(layer.padding, "padding", 0)
     return kind(
-        layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride, layer.padding, layer.dilation,
-        layer.groups, layer.bias is not None, layer.padding_mode, device=device, dtype=layer.weight.dtype, **options,
+        layer.in_channels, layer.out_channels, as_pair(layer.kernel_size, "kernel_size"),
+        as_pair(layer.stride, "stride"), padding, as_pair(layer.dilation, "dilation"), layer.groups,
+        layer.bias is not None, layer.padding_mode, device=device, dtype=layer.weight.dtype, **options,
     )
 
 
-def check_module(model):
+def check_module(model: nn.Module) -> None:
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
-    above, seen = set(), set()
+    above: set[int] = set()
+    seen: set[int] = set()
 
-    def look(module, name):
+    def look(module: nn.Module, name: str) -> None:
         if id(module) in above:
             raise ValueError(f"model holds itself: {shown(name)} is a module above it; hold a parent in a tuple or a "
                              "weak reference, which are no children")
@@ -143,5 +153,5 @@ def check_module(model):
     look(model, "")
 
 
-def shown(name):
+def shown(name: str) -> str:
     return name or "(the model itself)"

@@ -4,7 +4,9 @@ Book: chapter 12.  Source: new here.
 """
 
 import math
+import re
 from numbers import Real
+from typing import Any
 
 import torch
 from torch import nn
@@ -21,11 +23,11 @@ _NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, *([nn.RMSN
 def param_groups(
     model: nn.Module,
     *,
-    lr: float | None = None,
+    lr: float | torch.Tensor | None = None,
     weight_decay: float = 0.01,
     twist_lr_scale: float = 1.0,
     twist_weight_decay: float = 0.0,
-) -> list[dict]:
+) -> list[dict[str, Any]]:
     """Split a model's trainable parameters into groups for an optimizer, each in exactly one.
 
     ``"decay"`` holds the weights; ``"no_decay"`` biases, the parameters of normalisation layers and everything
@@ -56,12 +58,13 @@ def param_groups(
     for name, value in numbers.items():
         if (value is None and name == "lr") or (isinstance(value, torch.Tensor) and value.numel() == 1 and value >= 0):
             continue
-        if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value < math.inf:
+        if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) < math.inf:
             raise ValueError(f"{name} must not be negative, and a number, got {value!r}")
     if lr is None and twist_lr_scale != 1:
         raise ValueError(f"twist_lr_scale={twist_lr_scale} scales the learning rate; give lr as well")
-    groups = {"decay": [], "no_decay": [], "twist": []}
-    seen = set()
+    twists = _twists(model)
+    groups: dict[str, list[nn.Parameter]] = {"decay": [], "no_decay": [], "twist": []}
+    seen: set[int] = set()
     for prefix, module in model.named_modules():
         for name, parameter in module.named_parameters(recurse=False):
             if id(parameter) in seen or not parameter.requires_grad:
@@ -69,7 +72,7 @@ def param_groups(
             if is_lazy(parameter):
                 raise ValueError(f"{prefix}.{name} has no shape yet; run one batch through the model first")
             seen.add(id(parameter))
-            if isinstance(module, ConvTwist2d) and name in ("twist", "center"):
+            if id(parameter) in twists:
                 groups["twist"].append(parameter)
             elif parameter.ndim <= 1 or isinstance(module, _NORMS):
                 groups["no_decay"].append(parameter)
@@ -81,3 +84,15 @@ def param_groups(
         {"name": name, "params": params, "weight_decay": decays[name], **({"lr": paces[name]} if paces else {})}
         for name, params in groups.items() if params
     ]
+
+
+def _twists(model: nn.Module) -> set[int]:
+    """Return which parameters make up twists and centres, as they are or parametrised, normalised or pruned."""
+    found = set()
+    for layer in model.modules():
+        if isinstance(layer, ConvTwist2d):
+            for name, parameter in layer.named_parameters():
+                part = name.split(".")[1] if name.startswith("parametrizations.") else name
+                if re.fullmatch(r"(twist|center)(_orig|_g|_v)?", part):
+                    found.add(id(parameter))
+    return found

@@ -5,6 +5,7 @@ Book: chapter 12.  Source: new here.
 
 import weakref
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -49,7 +50,7 @@ class ConversionReport:
         """The convolutions that are not."""
         return tuple(record for record in self.records if not record.swapped)
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """Return plain lists, numbers and strings, ready for JSON."""
         return {"swapped": len(self.swapped), "skipped": len(self.skipped), "layers": [asdict(r) for r in self.records]}
 
@@ -85,8 +86,8 @@ def conversion_report(model: nn.Module) -> ConversionReport:
     for names, layer in layers(model):
         swapped = isinstance(layer, ConvTwist2d)
         reason = "" if swapped else obstacle(layer, model) or passed_over.get(layer, "not converted yet")
-        weight, twist = getattr(layer, "weight", None), getattr(layer, "twist", None) if swapped else None
-        center = layer.center if swapped else None
+        weight = getattr(layer, "weight", None)
+        twist, center = (layer.twist, layer.center) if isinstance(layer, ConvTwist2d) else (None, None)
         records.append(LayerRecord(
             names=tuple(names),
             kind=type(layer).__name__,
@@ -99,7 +100,7 @@ def conversion_report(model: nn.Module) -> ConversionReport:
     return ConversionReport(tuple(records))
 
 
-def _shape(layer):
+def _shape(layer: nn.Module) -> str:
     if not isinstance(layer, (_ConvNd, ConvTwist2d)):
         return ""
     text = f"{layer.in_channels} -> {layer.out_channels}, {'x'.join(map(str, layer.kernel_size))}"

@@ -12,15 +12,18 @@ import difflib
 import fnmatch
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Literal, TypedDict, TypeVar, overload
 
 import torch
 from torch import nn
+from torch.nn.modules.module import _WrappedHook
 
-from convtwist._arguments import as_flag
+from convtwist._arguments import Coords, as_flag
 from convtwist.conv_twist import ConvTwist2d
 from convtwist.conversion._candidates import (
     MODULE_STATE,
+    Swappable,
     blank,
     check_module,
     irreversible,
@@ -31,8 +34,26 @@ from convtwist.conversion._candidates import (
     successor,
 )
 from convtwist.conversion.report import conversion_report, passed_over
+from convtwist.operators import Operators
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = ["convert", "revert"]
+
+_Model = TypeVar("_Model", bound=nn.Module)
+_Filter = Callable[[str, nn.Conv2d], bool]
+_Names = str | Sequence[str]
+
+
+class LayerOptions(TypedDict, total=False):
+    """The arguments of ``ConvTwist2d`` that :func:`convert` hands on."""
+
+    operators: Operators
+    twist_init: Literal["normal", "zeros"]
+    centers: bool
+    coords: Coords
+
 
 _OPTIONS = ("operators", "twist_init", "centers", "coords")
 _WRAPPERS = {
@@ -44,14 +65,23 @@ _WRAPPERS = {
 _OWN_STATE = {"training", "_parameters", "_buffers", "_non_persistent_buffers_set", "_modules"}
 
 
+@overload
+def convert(  # type: ignore[overload-overlap]  # a bare layer turns into another, every other module stays what it is
+    model: nn.Conv2d, *, inplace: bool = False, include: _Names | None = None, exclude: _Names | None = None,
+    filter_fn: _Filter | None = None, **layer_options: "Unpack[LayerOptions]",
+) -> ConvTwist2d | nn.Conv2d: ...
+
+
+@overload
 def convert(
-    model: nn.Module,
-    *,
-    inplace: bool = False,
-    include: str | Sequence[str] | None = None,
-    exclude: str | Sequence[str] | None = None,
-    filter_fn: Callable[[str, nn.Conv2d], bool] | None = None,
-    **layer_options,
+    model: _Model, *, inplace: bool = False, include: _Names | None = None, exclude: _Names | None = None,
+    filter_fn: _Filter | None = None, **layer_options: "Unpack[LayerOptions]",
+) -> _Model: ...
+
+
+def convert(
+    model: nn.Module, *, inplace: bool = False, include: _Names | None = None, exclude: _Names | None = None,
+    filter_fn: _Filter | None = None, **layer_options: "Unpack[LayerOptions]",
 ) -> nn.Module:
     """Return the model with its 3x3 ``nn.Conv2d`` layers swapped for ``ConvTwist2d`` with a zero twist.
 
@@ -84,14 +114,15 @@ def convert(
     options = _layer_options(layer_options)
     if filter_fn is not None and not callable(filter_fn):
         raise TypeError(f"filter_fn must be called as filter_fn(name, layer), got {type(filter_fn).__name__}")
-    include, exclude = _patterns(model, include, "include"), _patterns(model, exclude, "exclude")
+    included, excluded = _patterns(model, include, "include"), _patterns(model, exclude, "exclude")
     if not inplace:
-        model = copy.deepcopy(model)
-    swaps, twists = {}, {}
+        model = _copied(model)
+    swaps: dict[int, nn.Module] = {}
+    twists: dict[tuple[int, int], ConvTwist2d] = {}
     for names, layer in layers(model):
-        if isinstance(layer, ConvTwist2d) or obstacle(layer, model):
+        if not isinstance(layer, nn.Conv2d) or obstacle(layer, model):
             continue
-        reason = _passed(names, layer, include, exclude, filter_fn)
+        reason = _passed(names, layer, included, excluded, filter_fn)
         if reason:
             passed_over[layer] = reason
             continue
@@ -102,6 +133,16 @@ def convert(
         why = "; ".join(f"{reason} ({count})" for reason, count in found.most_common()) or "it has no convolutions"
         warnings.warn(f"no layer was swapped: {why}", stacklevel=2)
     return _replace(model, swaps)
+
+
+@overload
+def revert(  # type: ignore[overload-overlap]
+    model: ConvTwist2d, *, drop_twist: bool = False, inplace: bool = False,
+) -> nn.Conv2d: ...
+
+
+@overload
+def revert(model: _Model, *, drop_twist: bool = False, inplace: bool = False) -> _Model: ...
 
 
 def revert(model: nn.Module, *, drop_twist: bool = False, inplace: bool = False) -> nn.Module:
@@ -134,12 +175,25 @@ def revert(model: nn.Module, *, drop_twist: bool = False, inplace: bool = False)
         raise ValueError(f"the twist is not zero in {', '.join(map(shown, alive))}; "
                          "pass drop_twist=True to throw it away")
     if not inplace:
-        model = copy.deepcopy(model)
-    plain = {id(layer): _untwisted(layer) for _, layer in layers(model) if isinstance(layer, ConvTwist2d)}
+        model = _copied(model)
+    plain: dict[int, nn.Module] = {
+        id(layer): _untwisted(layer) for _, layer in layers(model) if isinstance(layer, ConvTwist2d)
+    }
     return _replace(model, plain)
 
 
-def _check_model(model):
+def _copied(model: _Model) -> _Model:
+    """Return a deep copy, or say which tensors stand in the way."""
+    computed = [f"{name}.{key}".lstrip(".") for name, module in model.named_modules() for key, value in
+                vars(module).items() if isinstance(value, torch.Tensor) and value.grad_fn is not None]
+    if computed:
+        raise ValueError(f"model cannot be copied, since {', '.join(computed)} is computed from other parameters (by "
+                         "pruning, or by torch.nn.utils.weight_norm or spectral_norm of old); pass inplace=True, or "
+                         "use torch.nn.utils.parametrizations")
+    return copy.deepcopy(model)
+
+
+def _check_model(model: nn.Module) -> None:
     check_module(model)
     for name, module in model.named_modules():
         for base in type(module).__mro__:
@@ -147,7 +201,7 @@ def _check_model(model):
                 raise ValueError(f"{shown(name)} is a {base.__name__}: {_WRAPPERS[base.__name__]}")
 
 
-def _layer_options(given):
+def _layer_options(given: LayerOptions) -> LayerOptions:
     """Check the options on a layer without memory, before any model is touched."""
     for name in given:
         if name in ("steps", "permute"):
@@ -156,12 +210,12 @@ def _layer_options(given):
         if name not in _OPTIONS:
             raise TypeError(f"unknown option {name!r}; convert takes {', '.join(_OPTIONS)}, and the rest is as in "
                             "the layer that is swapped")
-    options = {"twist_init": "zeros", **given}
+    options: LayerOptions = {"twist_init": "zeros", **given}
     ConvTwist2d(1, 1, device="meta", **options)
     return options
 
 
-def _patterns(model, given, argument):
+def _patterns(model: nn.Module, given: _Names | None, argument: str) -> tuple[str, ...] | None:
     """Return the patterns as a tuple, or None; each must match some module of the model."""
     if given is None:
         return None
@@ -177,12 +231,13 @@ def _patterns(model, given, argument):
     return tuple(patterns)
 
 
-def _matches(name, pattern):
+def _matches(name: str, pattern: str) -> bool:
     parts = name.split(".")
     return any(fnmatch.fnmatchcase(".".join(parts[: i + 1]), pattern) for i in range(len(parts)))
 
 
-def _passed(names, layer, include, exclude, filter_fn):
+def _passed(names: Sequence[str], layer: nn.Conv2d, include: Sequence[str] | None, exclude: Sequence[str] | None,
+            filter_fn: _Filter | None) -> str | None:
     """Return why the caller's choice passes over a layer, or None."""
     for pattern in exclude or ():
         if any(_matches(name, pattern) for name in names):
@@ -194,9 +249,9 @@ def _passed(names, layer, include, exclude, filter_fn):
     return None
 
 
-def _twisted(conv, options, twists):
+def _twisted(conv: nn.Conv2d, options: LayerOptions, twists: dict[tuple[int, int], ConvTwist2d]) -> ConvTwist2d:
     # A zero twist draws no random numbers: the state of the generator stays as it is.
-    zero = options["twist_init"] == "zeros"
+    zero = options.get("twist_init") == "zeros"
     layer = successor(ConvTwist2d, conv, "meta" if zero else conv.weight.device, **options)
     if zero:
         for name in ("twist", "center"):
@@ -214,15 +269,15 @@ def _twisted(conv, options, twists):
     return layer
 
 
-def _untwisted(layer):
+def _untwisted(layer: ConvTwist2d) -> nn.Conv2d:
     conv = successor(nn.Conv2d, layer, "meta")
     _inherit(conv, layer)
     return conv
 
 
-def _inherit(new, old):
+def _inherit(new: Swappable, old: Swappable) -> None:
     """Hand on the very parameters, the hooks with their handles, the mode and the user's own attributes."""
-    new.weight, new.bias = old.weight, old.bias
+    new._parameters.update(weight=old._parameters["weight"], bias=old._parameters["bias"])
     new.train(old.training)
     for name in own_attributes(old, blank(type(old))):
         setattr(new, name, vars(old)[name])
@@ -231,11 +286,11 @@ def _inherit(new, old):
         vars(new)[name] = vars(old)[name]
     for key, hook in new._load_state_dict_pre_hooks.items():
         # torch ties such a hook to its module by a weak reference, which would now lead to the old layer.
-        if getattr(hook, "with_module", False):
-            new._load_state_dict_pre_hooks[key] = type(hook)(hook.hook, new)
+        if isinstance(hook, _WrappedHook) and hook.with_module:
+            new._load_state_dict_pre_hooks[key] = _WrappedHook(hook.hook, new)
 
 
-def _replace(model, swaps):
+def _replace(model: nn.Module, swaps: Mapping[int, nn.Module]) -> nn.Module:
     """Put each new layer wherever its old one was."""
     if id(model) in swaps:
         return swaps[id(model)]

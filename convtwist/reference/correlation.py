@@ -6,12 +6,13 @@ Book: chapters 1 and 3.
 import torch
 from torch import Tensor
 
-from convtwist._arguments import as_pair
+from convtwist._arguments import OneOrTwo, PaddingMode, as_pair
 
 __all__ = ["conv2d", "corr2d", "dilate", "pad2d"]
 
 
-def corr2d(input: Tensor, kernel: Tensor, *, stride=1, padding=0, dilation=1) -> Tensor:
+def corr2d(input: Tensor, kernel: Tensor, *, stride: OneOrTwo = 1, padding: OneOrTwo = 0,
+           dilation: OneOrTwo = 1) -> Tensor:
     """Cross-correlate one map with one kernel: lay it down, multiply, add up, move on.
 
     Args:
@@ -44,15 +45,16 @@ def corr2d(input: Tensor, kernel: Tensor, *, stride=1, padding=0, dilation=1) ->
     return output
 
 
-def conv2d(input: Tensor, kernel: Tensor, **options) -> Tensor:
+def conv2d(input: Tensor, kernel: Tensor, *, stride: OneOrTwo = 1, padding: OneOrTwo = 0,
+           dilation: OneOrTwo = 1) -> Tensor:
     """Convolve in the mathematician's sense: turn the kernel by 180 degrees, then cross-correlate.
 
     Arguments, shapes and errors are those of :func:`corr2d`.
     """
-    return corr2d(input, kernel.flip(0, 1), **options)
+    return corr2d(input, kernel.flip(0, 1), stride=stride, padding=padding, dilation=dilation)
 
 
-def dilate(kernel: Tensor, dilation=2) -> Tensor:
+def dilate(kernel: Tensor, dilation: OneOrTwo = 2) -> Tensor:
     """Spread a kernel's taps apart and fill the gaps with zeros.
 
     >>> dilate(torch.tensor([[1., 2.]]), 3).tolist()
@@ -65,7 +67,7 @@ def dilate(kernel: Tensor, dilation=2) -> Tensor:
     return spread
 
 
-def pad2d(input: Tensor, padding=1, mode: str = "zeros") -> Tensor:
+def pad2d(input: Tensor, padding: OneOrTwo = 1, mode: PaddingMode = "zeros") -> Tensor:
     """Add ``padding`` rows and columns on each side of a ``(height, width)`` map.
 
     ``mode`` is ``"zeros"``, ``"replicate"`` (repeat the edge), ``"reflect"`` (mirror, edge not repeated)
@@ -85,7 +87,7 @@ def pad2d(input: Tensor, padding=1, mode: str = "zeros") -> Tensor:
     return output
 
 
-def _source(index, size, mode):
+def _source(index: int, size: int, mode: PaddingMode) -> int | None:
     """Return the cell inside that fills cell ``index`` of the frame, or None for a zero."""
     if mode not in ("zeros", "replicate", "reflect", "circular"):
         raise ValueError(f"mode must be 'zeros', 'replicate', 'reflect' or 'circular', got {mode!r}")

@@ -6,13 +6,16 @@ Book: chapter 4.
 import torch
 from torch import Tensor
 
-from convtwist._arguments import as_pair
+from convtwist._arguments import OneOrTwo, as_pair
 from convtwist.reference.correlation import two_dimensional
 
 __all__ = ["avg_pool2d", "max_pool2d"]
 
 
-def max_pool2d(input: Tensor, kernel_size, *, stride=None, padding=0, dilation=1, ceil_mode=False) -> Tensor:
+def max_pool2d(
+    input: Tensor, kernel_size: OneOrTwo, *, stride: OneOrTwo | None = None, padding: OneOrTwo = 0,
+    dilation: OneOrTwo = 1, ceil_mode: bool = False,
+) -> Tensor:
     """Keep the largest cell of each window.
 
     Args:
@@ -40,7 +43,8 @@ def max_pool2d(input: Tensor, kernel_size, *, stride=None, padding=0, dilation=1
 
 
 def avg_pool2d(
-    input: Tensor, kernel_size, *, stride=None, padding=0, ceil_mode=False, count_include_pad=True
+    input: Tensor, kernel_size: OneOrTwo, *, stride: OneOrTwo | None = None, padding: OneOrTwo = 0,
+    ceil_mode: bool = False, count_include_pad: bool = True,
 ) -> Tensor:
     """Replace each window by its average.
 
@@ -59,7 +63,8 @@ def avg_pool2d(
     return output
 
 
-def _windows(input, kernel_size, stride, padding, dilation, ceil_mode):
+def _windows(input: Tensor, kernel_size: OneOrTwo, stride: OneOrTwo | None, padding: OneOrTwo, dilation: OneOrTwo,
+             ceil_mode: bool) -> list[list[tuple[list[int], int]]]:
     """Return, for rows and for columns, one ``(cells inside the map, cells inside the padded map)`` per window."""
     two_dimensional(input=input)
     kernel_size = as_pair(kernel_size, "kernel_size")
@@ -69,7 +74,8 @@ def _windows(input, kernel_size, stride, padding, dilation, ceil_mode):
     return [_axis(*numbers, ceil_mode) for numbers in axes]
 
 
-def _axis(size, kernel_size, stride, padding, dilation, ceil_mode):
+def _axis(size: int, kernel_size: int, stride: int, padding: int, dilation: int,
+          ceil_mode: bool) -> list[tuple[list[int], int]]:
     span = dilation * (kernel_size - 1) + 1
     if padding > kernel_size // 2:
         raise ValueError(f"padding must be at most half of kernel_size={kernel_size}, got {padding}: "

@@ -6,13 +6,14 @@ Book: chapter 5.
 import torch
 from torch import Tensor
 
-from convtwist._arguments import as_pair
+from convtwist._arguments import OneOrTwo, as_pair
 from convtwist.reference.correlation import dilate, two_dimensional
 
 __all__ = ["conv_transpose2d"]
 
 
-def conv_transpose2d(input: Tensor, kernel: Tensor, *, stride=1, padding=0, output_padding=0, dilation=1) -> Tensor:
+def conv_transpose2d(input: Tensor, kernel: Tensor, *, stride: OneOrTwo = 1, padding: OneOrTwo = 0,
+                     output_padding: OneOrTwo = 0, dilation: OneOrTwo = 1) -> Tensor:
     """Stamp the kernel once for each input cell, multiplied by it; where stamps overlap, add them up.
 
     Args:

@@ -7,13 +7,13 @@ import math
 
 from torch import Tensor
 
-from convtwist._arguments import as_pair
+from convtwist._arguments import OneOrTwo, as_pair
 from convtwist.reference.correlation import two_dimensional
 
 __all__ = ["upsample_bilinear", "upsample_nearest"]
 
 
-def upsample_nearest(input: Tensor, scale) -> Tensor:
+def upsample_nearest(input: Tensor, scale: OneOrTwo) -> Tensor:
     """Repeat cells: output cell ``i`` copies input cell ``floor(i / scale)``.
 
     Args:
@@ -36,7 +36,7 @@ def upsample_nearest(input: Tensor, scale) -> Tensor:
     return output
 
 
-def upsample_bilinear(input: Tensor, scale, *, align_corners: bool = False) -> Tensor:
+def upsample_bilinear(input: Tensor, scale: OneOrTwo, *, align_corners: bool = False) -> Tensor:
     """Mix the four input cells around each place, the nearer ones more.
 
     Args:
@@ -67,7 +67,7 @@ def upsample_bilinear(input: Tensor, scale, *, align_corners: bool = False) -> T
     return output
 
 
-def _between(size, scale, align_corners):
+def _between(size: int, scale: int, align_corners: bool) -> list[tuple[int, int, float]]:
     """Return, for each output cell of one axis, the two input cells around it and the share of the second."""
     places = []
     for cell in range(size * scale):

@@ -8,20 +8,22 @@ lie in ``benchmarks/results/`` and are shipped inside the wheel.
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 __all__ = ["load", "rows"]
 
 
-def load(name: str) -> dict:
+def load(name: str) -> dict[str, Any]:
     """Return the results of one benchmark: ``machine``, ``repeats`` and ``rows``.
 
     Raises:
         ValueError: there are no results of that name.
     """
-    return json.loads(_text(name, "json"))
+    results: dict[str, Any] = json.loads(_text(name, "json"))
+    return results
 
 
-def rows(name: str) -> list[dict]:
+def rows(name: str) -> list[dict[str, Any]]:
     """Return the rows of a table of runs: ``"evidence"``, or ``"evidence_twists"`` for the sizes of learned twists.
 
     Numbers are numbers, the rest is text; the columns are listed in ``benchmarks/evidence/README.md``.
@@ -35,7 +37,7 @@ def rows(name: str) -> list[dict]:
             for row in csv.DictReader(_text(name, "csv").splitlines())]
 
 
-def _text(name, kind):
+def _text(name: str, kind: str) -> str:
     here = Path(__file__).parents[1]
     folders = (here / "measurements", here.parent / "benchmarks" / "results")  # in a wheel; in a checkout
     known = {path.stem: path for folder in folders for path in folder.glob(f"*.{kind}")}
@@ -44,7 +46,7 @@ def _text(name, kind):
     return known[name].read_text(encoding="utf-8")
 
 
-def _number(cell):
+def _number(cell: str) -> int | float | str:
     for kind in (int, float):
         try:
             return kind(cell)

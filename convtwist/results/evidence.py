@@ -6,19 +6,22 @@ Book: chapter 11.  Source: ``benchmarks/evidence/plan.md``, which was written be
 
 import math
 import statistics
+from typing import Any
 
 from convtwist._arguments import check_choice
 from convtwist.results.intervals import Interval, mean_interval
 
 __all__ = ["EXPERIMENTS", "accuracies", "costs", "difference", "gain_lost", "rates", "summary", "twist_sizes"]
 
-EXPERIMENTS = {"small": ("main", "rest", "others"), "equal time": ("equal",), "displaced": ("displaced",),
-               "full": ("full",)}
+EXPERIMENTS: dict[str, tuple[str, ...]] = {
+    "small": ("main", "rest", "others"), "equal time": ("equal",), "displaced": ("displaced",), "full": ("full",),
+}
 """What the chapter calls an experiment, and the plan's stages that belong to it."""
 _TUNING = ("tune", "tune_others")
 
 
-def accuracies(rows: list[dict], variant: str, train: str, test: str, experiment: str = "small") -> dict[int, float]:
+def accuracies(rows: list[dict[str, Any]], variant: str, train: str, test: str,
+               experiment: str = "small") -> dict[int, float]:
     """Return the test accuracy of every seed, in percent; empty if there was no such run.
 
     At equal time Conv2d is its own measure: its runs are those of ``"small"``.
@@ -30,7 +33,7 @@ def accuracies(rows: list[dict], variant: str, train: str, test: str, experiment
             if row["stage"] in stages and (row["variant"], row["train"], row["test"]) == (variant, train, test)}
 
 
-def summary(rows: list[dict], experiment: str = "small") -> list[dict]:
+def summary(rows: list[dict[str, Any]], experiment: str = "small") -> list[dict[str, Any]]:
     """Return, for every variant, training and test that was run: seeds, mean, standard deviation, least and most.
 
     The deviation is that of single runs, with ``seeds - 1`` in the denominator; ``nan`` for a single one.
@@ -39,7 +42,7 @@ def summary(rows: list[dict], experiment: str = "small") -> list[dict]:
     cases = dict.fromkeys((row["variant"], row["train"], row["test"]) for row in rows if row["stage"] in stages)
     if experiment == "equal time" and cases:
         cases = {("conv", train, test): None for _, train, test in cases} | cases
-    table = []
+    table: list[dict[str, Any]] = []
     for variant, train, test in cases:
         values = list(accuracies(rows, variant, train, test, experiment).values())
         if values:
@@ -50,8 +53,8 @@ def summary(rows: list[dict], experiment: str = "small") -> list[dict]:
     return table
 
 
-def difference(rows: list[dict], variant: str, baseline: str, train: str, test: str, experiment: str = "small",
-               level: float = 0.95) -> Interval:
+def difference(rows: list[dict[str, Any]], variant: str, baseline: str, train: str, test: str,
+               experiment: str = "small", level: float = 0.95) -> Interval:
     """Return by how many points a variant is above a baseline, paired over the seeds that both were run with.
 
     Raises:
@@ -62,7 +65,7 @@ def difference(rows: list[dict], variant: str, baseline: str, train: str, test: 
     return mean_interval([ours[seed] - theirs[seed] for seed in ours.keys() & theirs.keys()], level)
 
 
-def gain_lost(rows: list[dict], variant: str, baseline: str, near: str, far: str, train: str = "turned",
+def gain_lost(rows: list[dict[str, Any]], variant: str, baseline: str, near: str, far: str, train: str = "turned",
               experiment: str = "small", level: float = 0.95) -> Interval:
     """Return how much of the gain over a baseline is lost from one test to another, paired over seeds.
 
@@ -74,12 +77,12 @@ def gain_lost(rows: list[dict], variant: str, baseline: str, near: str, far: str
     return mean_interval([found[0][k] - found[1][k] - found[2][k] + found[3][k] for k in shared], level)
 
 
-def costs(rows: list[dict]) -> list[dict]:
+def costs(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return each variant's parameters, multiply-adds for a picture, and median CPU seconds per 1,000 trained.
 
     The median is over the runs of all stages but the tuning; ``ratio`` is to ``conv``, absent without it.
     """
-    table = []
+    table: list[dict[str, Any]] = []
     for variant in dict.fromkeys(row["variant"] for row in rows if row["stage"] not in _TUNING):
         runs = {(row["stage"], row["seed"], row["train"]): row for row in rows
                 if row["variant"] == variant and row["stage"] not in _TUNING}.values()
@@ -91,9 +94,9 @@ def costs(rows: list[dict]) -> list[dict]:
     return [row | ({"ratio": row["cpu_seconds"] / measure} if measure else {}) for row in table]
 
 
-def rates(rows: list[dict]) -> dict[str, dict]:
+def rates(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Return what the tuning found: for each variant its accuracy at each rate, the best rate, and if it is an edge."""
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for variant in dict.fromkeys(row["variant"] for row in rows if row["stage"] in _TUNING):
         tried = {row["rate"]: 100 * row["correct"] / row["test_images"] for row in rows
                  if row["stage"] in _TUNING and row["variant"] == variant}
@@ -103,7 +106,7 @@ def rates(rows: list[dict]) -> dict[str, dict]:
     return found
 
 
-def twist_sizes(rows: list[dict], experiment: str = "small") -> list[dict]:
+def twist_sizes(rows: list[dict[str, Any]], experiment: str = "small") -> list[dict[str, Any]]:
     """Return how large the learned twists are, from ``convtwist.results.rows("evidence_twists")``.
 
     For every variant, training, layer and moment (``"start"`` or ``"end"``): the root mean square of the 3x3
@@ -111,7 +114,7 @@ def twist_sizes(rows: list[dict], experiment: str = "small") -> list[dict]:
     ``ConvTwist2d.twist``, per half of the map's longer side and per pixel of slope.
     """
     stages = EXPERIMENTS[check_choice(experiment, "experiment", EXPERIMENTS)]
-    cases = {}
+    cases: dict[tuple[str, ...], dict[int, dict[str, Any]]] = {}
     for row in rows:
         if row["stage"] in stages:
             case = tuple(row[key] for key in ("variant", "train", "layer", "moment"))

@@ -50,7 +50,7 @@ def student(level: float, degrees: int) -> float:
     if not 0 < level < 1:
         raise ValueError(f"level must lie between 0 and 1, got {level!r}")
 
-    def inside(angle):
+    def inside(angle: float) -> float:
         cosine, odd = math.cos(angle), degrees % 2
         term, total = (cosine if odd else 1.0), 0.0
         for k in range(degrees // 2):
