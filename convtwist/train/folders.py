@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 __all__ = ["PICTURES", "Listing", "locate", "scan", "split"]
 
-PICTURES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+PICTURES = (".avif", ".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 _SPLITS = ("train", "val", "test")
 
 
@@ -50,7 +50,8 @@ def locate(root) -> dict[str, Path]:
 def scan(folder, classes: list[str] | None = None) -> Listing:
     """List the pictures in a folder of class folders, sorted by class and name; subfolders belong to their class.
 
-    Hidden files are passed over; other files that are no pictures by their ending are named in a warning.
+    Hidden files are passed over, and so is ``__MACOSX``, which a Mac puts into archives; other files that are no
+    pictures by their ending are named in a warning.
 
     Args:
         folder: holds one folder for each class.
@@ -107,10 +108,11 @@ def split(listing: Listing, share: float, seed: int) -> tuple[Listing, Listing]:
 
 
 def _entries(folder):
-    """Return the names of a folder's folders and files, sorted, without hidden ones."""
+    """Return the names of a folder's folders and files, sorted, without hidden ones and those that a Mac adds."""
     try:
         with os.scandir(folder) as found:
-            entries = sorted((e for e in found if not e.name.startswith(".")), key=lambda entry: entry.name)
+            seen = (e for e in found if not e.name.startswith(".") and e.name != "__MACOSX")
+            entries = sorted(seen, key=lambda entry: entry.name)
     except NotADirectoryError:
         raise ValueError(f"{folder} is a file, not a folder or a known archive") from None
     except OSError as error:

@@ -109,8 +109,4 @@ class FilePictures(Dataset):
             instead = "left out of the count" if self.least is None else "another takes its place"
             warnings.warn(f"{error}; {instead}", stacklevel=2)
             return None
-        if array.dtype == np.uint16:
-            array = (array >> 8).astype(np.uint8)
-        elif array.dtype != np.uint8:
-            array = (array * 255).round().astype(np.uint8)
-        return torch.from_numpy(array).permute(2, 0, 1)
+        return torch.from_numpy(images.to_uint8(array)).permute(2, 0, 1)
