@@ -105,11 +105,6 @@ def split(listing: Listing, share: float, seed: int) -> tuple[Listing, Listing]:
         second.update(random.Random(f"{seed} {name}").sample(members, count))
     kept = [i for i in range(len(listing.paths)) if i not in second]
 
-
-<<<<<<< HEAD
-def _entries(folder):
-    """Return the names of a folder's folders and files, sorted, without hidden ones and those that a Mac adds."""
-=======
     def part(which: list[int]) -> Listing:
         return Listing([listing.paths[i] for i in which], [listing.labels[i] for i in which], listing.classes)
 
@@ -117,8 +112,7 @@ def _entries(folder):
 
 
 def _entries(folder: str | os.PathLike[str]) -> tuple[list[str], list[str]]:
-    """Return the names of a folder's folders and files, sorted, without hidden ones."""
->>>>>>> types2
+    """Return the names of a folder's folders and files, sorted, without hidden ones and those that a Mac adds."""
     try:
         with os.scandir(folder) as found:
             seen = (e for e in found if not e.name.startswith(".") and e.name != "__MACOSX")
