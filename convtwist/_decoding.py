@@ -1,9 +1,10 @@
 """From a picture's file to an array of its depth, or to a refusal that names the file and what is wrong with it.
 
 Book: every chapter that takes the reader's own photograph.  Source: Pillow decodes; OpenCV, where Pillow would keep
-eight of sixteen bits.  Both meet files here that were truncated, renamed or built to do harm: sizes are checked before
-anything is unpacked, only the kinds in ``FORMATS`` are tried (Pillow would start other programs for some others), and
-whatever a decoder raises or prints about a damaged file becomes one kind of error.
+eight of sixteen bits; Little CMS, through Pillow, brings colours to sRGB.  All meet files here that were truncated,
+renamed or built to do harm: sizes are checked before anything is unpacked, only the kinds in ``FORMATS`` are tried
+(Pillow would start other programs for some others), and whatever a decoder raises or prints about a damaged file
+becomes one kind of error.
 """
 
 import contextlib
@@ -13,6 +14,7 @@ import os
 import sys
 import warnings
 import zlib
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias, Union
 
@@ -39,7 +41,11 @@ File: TypeAlias = Union[str, "os.PathLike[str]", bytes, bytearray, memoryview, R
 FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "PPM")
 
 _PNG = b"\x89PNG\r\n\x1a\n"
+_HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")  # brands, in the file's first box
 _ADVICE = "save it as a PNG or JPEG file and load that"
+_UNMANAGED = ("the colour profile of {name} is not applied ({reason}); its colours may differ from what other programs "
+              "show; save it in sRGB to be sure")
+_ANEW = "fetch it anew from where it came from, or choose another picture"
 _LEAST_LIMIT = 1 << 29  # bytes of a file that are read in any case
 
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # it would log some damage straight to the screen
@@ -49,8 +55,8 @@ class Refusal(ValueError):
     """A picture that cannot be had; the message names it, says why and what to do."""
 
 
-def decode(source: File, max_pixels: int) -> tuple[np.ndarray, str, int]:
-    """Return a picture upright, its name in messages, and how many frames it has.
+def decode(source: File, max_pixels: int) -> tuple[np.ndarray, str, list[str]]:
+    """Return a picture upright and in sRGB, its name in messages, and what the reader should be warned of.
 
     Args:
         source: a path, the bytes of a file, a binary file, or a PIL image.
@@ -71,6 +77,8 @@ def decode(source: File, max_pixels: int) -> tuple[np.ndarray, str, int]:
         data, name = _bytes(source, max(_LEAST_LIMIT, 16 * max_pixels))
         if not data:
             raise Refusal(f"{name} is empty (0 bytes); choose a picture file")
+    Image.init()
+    known = [kind for kind in FORMATS if kind in Image.OPEN]
     if data.startswith(_PNG):
         _check_sums(data, name)
     try:
@@ -78,23 +86,25 @@ def decode(source: File, max_pixels: int) -> tuple[np.ndarray, str, int]:
             # Pillow warns of large pictures, where our limit decides, and of torn notes inside the file.
             warnings.simplefilter("ignore")
             if not data:
-                array, frames = _unpacked(source, name, max_pixels)
-                return array, name, frames
-            Image.init()
-            with Image.open(io.BytesIO(data), formats=[kind for kind in FORMATS if kind in Image.OPEN]) as picture:
-                array, frames = _unpacked(picture, name, max_pixels, data)
-                return array, name, frames
+                return _unpacked(source, name, max_pixels)
+            with Image.open(io.BytesIO(data), formats=known) as picture:
+                return _unpacked(picture, name, max_pixels, data)
     except Refusal:
         raise
     except UnidentifiedImageError:
-        raise Refusal(f"{name} is not a picture of a known kind ({', '.join(FORMATS)}); {_ADVICE}") from None
+        if data[4:8] == b"ftyp" and data[8:12] in _HEIC:
+            raise Refusal(f"{name} is a picture in HEIC, as phones take them, which is not a picture of a known kind "
+                          "here. Export it as JPEG (with Preview on a Mac or Photos on Windows; an iPhone takes JPEGs "
+                          "after Settings, Camera, Formats, Most Compatible). Or pip install pillow-heif, call "
+                          "pillow_heif.register_heif_opener() and load PIL.Image.open(file)") from None
+        raise Refusal(f"{name} is not a picture of a known kind ({', '.join(known)}); {_ADVICE}") from None
     except Image.DecompressionBombError as error:
         raise Refusal(f"{name} is too large: {error}; shrink it first") from None
     except MemoryError as error:
         raise Refusal(f"{name} does not fit into memory; shrink it first") from error
     except Exception as error:
         # Decoders report a damaged file through errors of every type.
-        raise Refusal(f"{name} is damaged or truncated ({error or type(error).__name__}); {_ADVICE}") from error
+        raise Refusal(f"{name} is damaged or truncated ({error or type(error).__name__}); {_ANEW}") from error
 
 
 def _bytes(source: File, most: int) -> tuple[bytes, str]:
@@ -131,7 +141,7 @@ def _check_sums(data: bytes, name: str) -> None:
     while at + 12 <= len(data):
         end = at + 8 + int.from_bytes(view[at : at + 4], "big")
         if zlib.crc32(view[at + 4 : end]) != int.from_bytes(view[end : end + 4], "big"):
-            raise Refusal(f"{name} is damaged or truncated (a part of it fails its checksum); {_ADVICE}")
+            raise Refusal(f"{name} is damaged or truncated (a part of it fails its checksum); {_ANEW}")
         if view[at + 4 : at + 8] == b"IEND":
             return
         at = end + 4
@@ -142,29 +152,85 @@ def _unpacked(picture, name, max_pixels, data=b""):
     if width * height > max_pixels:
         raise Refusal(f"{name} has {width} x {height} = {width * height:,} pixels, more than max_pixels="
                       f"{max_pixels:,}; shrink it first, or raise max_pixels if you have the memory")
-    frames, depth = getattr(picture, "n_frames", 1), _raw_modes(picture)
+    depth, notes = _raw_modes(picture), []
+    # The other pictures of a phone's multi-picture JPEG (MPO) are its depth, its highlights or the other eye's view.
+    if picture.format != "MPO" and (frames := getattr(picture, "n_frames", 1)) > 1:
+        notes.append(f"{name} has {frames} frames; the first one is used")
     with _hushed() if picture.format == "TIFF" else contextlib.nullcontext():
         picture.load()
-    mode, see_through = picture.mode, "transparency" in picture.info
-    if any(";16" in raw for raw in depth) and not mode.startswith("I"):
+    if any(";16" in raw for raw in depth) and not picture.mode.startswith("I"):
         array = _sixteen_bit_colour(picture, data, name)
-    elif mode.startswith("I"):
-        array = np.asarray(picture)
-        if array.min() < 0 or array.max() > 65535:
-            raise Refusal(f"{name} holds integers beyond 16 bits; scale them to 0..65535")
-        array = array.astype(np.uint16)
-        if see_through and isinstance(clear := picture.info["transparency"], int):
-            opaque = np.where(array == clear, 0, 65535).astype(np.uint16)
-            array = np.stack([array, array, array, opaque], 2)
-    elif mode == "F":
-        array = np.asarray(picture)
+    else:
+        upright = _upright(picture, in_place=bool(data))  # what was opened elsewhere stays as it is
+        array = _eight_bits(upright, name, notes) if upright.mode[0] not in "IF" else _grey(upright, name)
+    if array.dtype != np.uint8 and not _is_srgb(picture):
+        notes.append(_UNMANAGED.format(name=name, reason="that takes 8 bits a channel"))
+    return array, name, notes
+
+
+def _grey(picture, name):
+    """Return a grey picture of 16 bits or of floats."""
+    array = np.asarray(picture)
+    if picture.mode == "F":
         if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
             raise Refusal(f"{name} holds floats outside 0..1; divide them by the value of white")
-    elif mode in ("RGBA", "LA", "PA", "La", "RGBa") or see_through:
-        array = np.asarray((picture.convert("LA") if mode == "La" else picture).convert("RGBA"))
-    else:
-        array = np.asarray(picture.convert("RGB"))
-    return _upright(array, _turn(picture)), frames
+        return array
+    if array.min() < 0 or array.max() > 65535:
+        raise Refusal(f"{name} holds integers beyond 16 bits; scale them to 0..65535")
+    array = array.astype(np.uint16)
+    if isinstance(clear := picture.info.get("transparency"), int):
+        opaque = np.where(array == clear, 0, 65535).astype(np.uint16)
+        array = np.stack([array, array, array, opaque], 2)
+    return array
+
+
+def _eight_bits(picture, name, notes):
+    """Return a picture in sRGB, with its transparency if it has any; note what keeps its profile from being applied."""
+    kind = "CMYK" if picture.mode == "CMYK" else "L" if picture.mode in ("1", "L", "LA", "La") else "RGB"
+    clear = picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info
+    if picture.mode == "La":
+        picture = picture.convert("LA")
+    profile, picture = picture.info.get("icc_profile"), picture.convert("RGBA") if clear else picture
+    try:
+        if profile and (transform := _to_srgb(profile, kind)):
+            from PIL import ImageCms
+
+            applied = ImageCms.applyTransform(picture.convert(transform.input_mode), transform)
+            if clear:
+                applied.putalpha(picture.getchannel("A"))
+            picture = applied
+    except Exception as error:
+        notes.append(_UNMANAGED.format(name=name, reason=error))
+    return np.asarray(picture.convert("RGBA" if clear else "RGB"))
+
+
+@lru_cache(maxsize=8)
+def _to_srgb(profile, kind):
+    """Return Little CMS's transform from a profile's colours to sRGB, or None if it would change nothing."""
+    from PIL import Image, ImageCms
+
+    try:
+        given = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        mode = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}[given.profile.xcolor_space.strip()]
+        transform = ImageCms.buildTransform(given, ImageCms.createProfile("sRGB"), mode, "RGB")
+    except Exception:
+        raise ValueError("it cannot be read") from None
+    if kind != mode and not (kind == "L" and mode == "RGB"):
+        raise ValueError(f"it is one for {mode} colours, the picture has {kind}")
+    if mode == "CMYK":
+        return transform
+    tones = np.stack(np.meshgrid(*[np.linspace(0, 255, 9)] * 3), 3).reshape(27, 27, 3).round().astype(np.uint8)
+    probe = Image.fromarray(tones).convert(mode)
+    change = np.asarray(ImageCms.applyTransform(probe, transform)).astype(int) - np.asarray(probe.convert("RGB"))
+    return transform if np.abs(change).max() > 1 else None
+
+
+def _is_srgb(picture):
+    profile = picture.info.get("icc_profile")
+    try:
+        return not profile or not _to_srgb(profile, "L" if picture.mode[0] in "ILF" else "RGB")
+    except ValueError:
+        return False
 
 
 def _raw_modes(picture):
@@ -187,8 +253,9 @@ def _sixteen_bit_colour(picture, data, name):
     with _hushed():
         array = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if array is None or array.dtype != np.uint16 or array.ndim != 3 or array.shape[1::-1] != picture.size:
-        raise Refusal(f"{name} is damaged, or a kind of 16-bit picture that OpenCV does not read; {_ADVICE}")
-    return array[..., [2, 1, 0, 3][: array.shape[2]]]  # OpenCV orders the channels blue, green, red
+        raise Refusal(f"{name} is damaged, or a 16-bit picture of a kind that OpenCV does not read; {_ADVICE}")
+    array = array[..., [2, 1, 0, 3][: array.shape[2]]]  # OpenCV orders the channels blue, green, red
+    return np.stack([_turned(array[..., k], picture) for k in range(array.shape[2])], 2)
 
 
 @contextlib.contextmanager
@@ -211,20 +278,20 @@ def _hushed():
         os.close(screen)
 
 
-def _turn(picture):
-    """Return the camera's rotation note, EXIF orientation 1 to 8; a note that cannot be read counts as none."""
-    try:
-        return picture.getexif().get(0x0112, 1)
-    except Exception:
-        return 1
+def _upright(picture, *, in_place):
+    """Undo the camera's rotation that EXIF notes; a note that cannot be read counts as none."""
+    from PIL import ImageOps
+
+    with contextlib.suppress(Exception):
+        return ImageOps.exif_transpose(picture, in_place=in_place) or picture
+    return picture
 
 
-def _upright(array, turn):
-    """Undo a camera's rotation, EXIF orientation 1 to 8 (anything else: leave as it is)."""
-    if turn in (5, 6, 7, 8):
-        array = array.swapaxes(0, 1)
-    if turn in (2, 3, 6, 7):
-        array = array[:, ::-1]
-    if turn in (3, 4, 7, 8):
-        array = array[::-1]
-    return np.ascontiguousarray(array)
+def _turned(channel, picture):
+    """Undo the rotation for a channel that OpenCV has read."""
+    from PIL import Image
+
+    turned = Image.fromarray(np.ascontiguousarray(channel))
+    with contextlib.suppress(Exception):
+        turned.getexif()[0x0112] = picture.getexif().get(0x0112, 1)
+    return np.asarray(_upright(turned, in_place=True))

@@ -52,10 +52,11 @@ def permutation(kind: Order, channels: int, groups: int) -> Tensor:
     _check(channels, groups)
     if isinstance(kind, str):
         return reorder(torch.arange(channels)[None], kind, groups)[0]
+    tolist = getattr(kind, "tolist", None)  # of a tensor or an array
     try:
-        numbers = kind.tolist() if hasattr(kind, "tolist") else list(kind)
+        numbers = list(kind) if tolist is None else tolist()
     except TypeError:
-        numbers = [kind]
+        numbers = None
     if not isinstance(numbers, list) or any(type(number) is not int for number in numbers):
         raise ValueError(f"permute must be one row of {channels} whole numbers, got {as_shown(kind)}")
     if sorted(numbers) != list(range(channels)):

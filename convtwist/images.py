@@ -60,8 +60,10 @@ def load(source: File | np.ndarray, *, max_side: int | None = None, max_pixels: 
         max_pixels: refuse a picture with more pixels than this, before it is unpacked.
 
     Grey is repeated in three channels. Transparent parts are laid over white. A camera's rotation note
-    (EXIF) is obeyed. Eight-bit pictures come as ``uint8``, sixteen-bit ones as ``uint16``, floats as ``float32``.
-    Of a moving picture the first frame is taken, with a warning. The file is only ever read.
+    (EXIF) is obeyed, and so is a colour profile: colours come in sRGB. Where a profile cannot be applied, as with
+    sixteen bits, a warning says so. Eight-bit pictures come as ``uint8``, sixteen-bit ones as ``uint16``, floats as
+    ``float32``. Of a moving picture the first frame is taken, with a warning, of a phone's multi-picture JPEG the
+    photograph. The file is only ever read.
 
     Raises:
         FileNotFoundError: the path names no file.
@@ -73,11 +75,11 @@ def load(source: File | np.ndarray, *, max_side: int | None = None, max_pixels: 
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ValueError(f"{limit} must be a whole number from 1, got {value!r}")
     if isinstance(source, (np.ndarray, list)):
-        array, name, frames = _numbers(source), "the array", 1
+        array, name, notes = _numbers(source), "the array", []
     else:
-        array, name, frames = decode(source, max_pixels)
-    if frames > 1:
-        warnings.warn(f"{name} has {frames} frames; the first one is used", stacklevel=2)
+        array, name, notes = decode(source, max_pixels)
+    for note in notes:
+        warnings.warn(note, stacklevel=2)
     array = _three_channels(array)
     height, width = array.shape[:2]
     if height * width > max_pixels:

@@ -25,6 +25,7 @@ MAGIC = (PNG, b"\xff\xd8\xff\xe0", b"GIF89a", b"BM", b"II*\0", b"MM\0*", b"RIFF\
          b"\x89HDF\r\n", b"GRIB", b"\0")
 CHUNKS = "tRNS PLTE gAMA iCCP eXIf acTL fcTL fdAT tIME pHYs XXXX tEXt".split()
 BIG = (0, 1, 2, 255, 256, 7000, 30_000, 32_767, 65_535, 1 << 20, (1 << 31) - 1, 1 << 31, (1 << 32) - 1)
+ADOBE = ((0.60974, 0.31111, 0.01947), (0.20528, 0.62567, 0.06087), (0.14919, 0.06322, 0.74457))  # XYZ of its red, ...
 JUNK = (b"", b"these are words\n" * 9, b"<!doctype html><title>404</title>", bytes(4096), b"\xff" * 4096,
         b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n/x {x} def x\n",
         b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><rect width="9" height="9"/></svg>')
@@ -66,6 +67,32 @@ def saved(picture, kind, **options):
     return buffer.getvalue()
 
 
+def icc(space="RGB "):
+    """Write a colour profile by hand: Adobe RGB's primaries and gamma, a gamma of 1 for grey, or grey ink."""
+    def fixed(*numbers):
+        return struct.pack(f">{len(numbers)}i", *(round(65536 * number) for number in numbers))
+
+    tags = {b"desc": b"desc\0\0\0\0" + struct.pack(">I", 5) + b"mine\0" + bytes(79), b"cprt": b"text\0\0\0\0none\0",
+            b"wtpt": b"XYZ \0\0\0\0" + fixed(0.9642, 1, 0.8249)}
+    if space == "RGB ":
+        for name, xyz in zip("rgb", ADOBE, strict=True):
+            tags[f"{name}XYZ".encode()] = b"XYZ \0\0\0\0" + fixed(*xyz)
+            tags[f"{name}TRC".encode()] = b"curv\0\0\0\0" + struct.pack(">IH", 1, 563)  # 563 / 256 = 2.2
+    elif space == "GRAY":
+        tags[b"kTRC"] = b"curv\0\0\0\0" + struct.pack(">I", 0)
+    else:
+        ramp, paper, ink = bytes(range(256)), b"\xff\x80\x80", b"\0\x80\x80"
+        tags[b"A2B0"] = (b"mft1\0\0\0\0\4\3\2\0" + fixed(1, 0, 0, 0, 1, 0, 0, 0, 1) + 4 * ramp + paper + 15 * ink
+                         + 3 * ramp)
+    at, table, body = 132 + 12 * len(tags), b"", b""
+    for name, data in tags.items():
+        table += name + struct.pack(">II", at + len(body), len(data))
+        body += data + bytes(-len(data) % 4)
+    kind, between = (b"prtr", b"Lab ") if space == "CMYK" else (b"mntr", b"XYZ ")
+    head = struct.pack(">I4xI4s4s4s12x4s", at + len(body), 0x02100000, kind, space.encode(), between, b"acsp")
+    return head.ljust(68, b"\0") + fixed(0.9642, 1, 0.8249) + bytes(48) + struct.pack(">I", len(tags)) + table + body
+
+
 def good_files(rng):
     """Return name: bytes of small valid pictures of every kind that ``load`` takes."""
     y, x = np.mgrid[:17, :23]
@@ -95,6 +122,11 @@ def good_files(rng):
         "tiff F": saved(Image.fromarray((deep[..., 0] / 65535).astype(np.float32)), "TIFF"),
         "webp": saved(photo, "WEBP"), "webp lossless": saved(clear, "WEBP", lossless=True, exif=exif.tobytes()),
         "avif": saved(photo, "AVIF"),
+        "png profile": saved(photo, "PNG", icc_profile=icc()),
+        "jpeg profile": saved(photo, "JPEG", icc_profile=icc(), exif=exif),
+        "jpeg grey profile": saved(photo.convert("L"), "JPEG", icc_profile=icc("GRAY")),
+        "tiff CMYK profile": saved(photo.convert("CMYK"), "TIFF", icc_profile=icc("CMYK")),
+        "jpeg of two": saved(photo, "MPO", save_all=True, append_images=[photo.resize((5, 4))]),
     }
     return files
 
@@ -199,7 +231,7 @@ def bombs():
         yield png([[b"IHDR", header], *[[kind, note]] * 40, body, [b"IEND", b""]])
     yield png([[b"IHDR", header], [b"IDAT", flood], [b"IEND", b""]])
     most = (1 << 31) - 1
-    for width, height in ((60_000, 60_000), (most, 1), (1, most), (most, most), (7000, 7000), (50_000_001, 1)):
+    for width, height in ((60_000, 60_000), (most, 1), (1, most), (most, most), (7000, 7000), (64_000_001, 1)):
         for depth, colour in ((8, 2), (16, 6), (1, 0), (16, 0), (8, 3)):
             size = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
             yield png([[b"IHDR", size], [b"PLTE", bytes(6)], body, [b"IEND", b""]])
@@ -262,7 +294,8 @@ def main(count, folder):
                         fault = f"loads as another picture than {good[:8]}"
                 if fault:
                     faults.append([number, what, fault])
-        strange = [str(one.message) for one in said if "frames; the first one is used" not in str(one.message)]
+        told = "frames; the first one is used", "the colour profile of"
+        strange = [str(one.message) for one in said if not any(words in str(one.message) for words in told)]
         if strange or path.read_bytes() != file or len(list(folder.iterdir())) != 1:
             faults.append([number, what, f"file changed, or said {strange}"])
         tally["files"] += 1
@@ -275,7 +308,7 @@ def not_a_picture(picture):
     """Say what is wrong with an array that ``load`` returned, or nothing."""
     if picture.dtype not in (np.uint8, np.uint16, np.float32) or picture.ndim != 3 or picture.shape[2] != 3:
         return f"{picture.dtype} shaped {picture.shape}"
-    if picture.size == 0 or picture.shape[0] * picture.shape[1] > 50_000_000 or not picture.flags.writeable:
+    if picture.size == 0 or picture.shape[0] * picture.shape[1] > 64_000_000 or not picture.flags.writeable:
         return f"size {picture.shape}, writeable {picture.flags.writeable}"
     if picture.dtype == np.float32 and not (np.isfinite(picture).all() and 0 <= picture.min() <= picture.max() <= 1):
         return "floats outside 0..1"

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from cell_memory import Memory, random_state
 from PIL import Image, ImageDraw, ImageFilter
 
 from convtwist import images
@@ -125,40 +126,75 @@ def cells(path: Path) -> list[str]:
 
 def with_picture(sources: list[str], line: str) -> list[str]:
     """Put another line in place of the one that picks the photograph."""
-    changed = [re.sub(r"^photo = images\.sample\(.*$", lambda _: line, source, flags=re.M) for source in sources]
-    assert sum(a != b for a, b in zip(sources, changed, strict=True)) == 1, "one cell picks the photograph"
-    return changed
+    changed = [re.subn(r"^photo = images\.sample\(.*$", lambda _: line, source, flags=re.M) for source in sources]
+    assert sum(count for _, count in changed) == 1, "one line picks the photograph"
+    return [source for source, _ in changed]
 
 
-def run(path: Path, line: str, seconds: list | None = None) -> list[Failure]:
-    """Run a chapter's cells with ``line`` in place of the one that picks the photograph; return what failed.
+class Ran(NamedTuple):
+    """What a run of a chapter said and what failed in it, and which code cells ran, counted from 1."""
 
-    After a failure the run goes on; a name that is missing because of it is not counted again.
+    failures: list[Failure]
+    said: dict[int, str]
+    alts: dict[int, str]
+    seconds: list[tuple[float, int]]
+
+
+def remember(path: Path) -> Memory:
+    """Return an empty memory for a chapter's cells that don't depend on the photograph."""
+    return Memory(cells(path), "photo")
+
+
+def run(path: Path, line: str, memory: Memory | None = None) -> Ran:
+    """Run a chapter's cells with ``line`` in place of the one that picks the photograph.
+
+    With ``memory``, cells that don't depend on the photograph run the first time only. After a failure the run goes on;
+    a name that is missing because of it is not counted again.
     """
+    memory = memory or remember(path)
+    ran, first = _run(path, line, memory), memory.needed is None
+    if first:
+        memory.finish(whole=not ran.failures)
+    elif not memory.holds():  # this picture made a cell change what others share
+        return _run(path, line, remember(path))
+    return ran
+
+
+def _run(path, line, memory):
     torch.set_num_threads(1)
-    failures, space = [], {"__name__": "__main__"}
+    ran, space = Ran([], {}, {}, []), memory.space
+    memory.start()
     for number, source in enumerate(with_picture(cells(path), line), start=1):
-        name = f"<{path.stem} cell {number}>"
-        started = time.process_time()
+        if memory.recall(number - 1):
+            continue
+        name, printed = f"<{path.stem} cell {number}>", io.StringIO()
+        started, before = time.process_time(), random_state()
         try:
-            with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            with warnings.catch_warnings(), contextlib.redirect_stdout(printed):
                 warnings.simplefilter("ignore")
-                _execute(source, name, space)
+                alt = _execute(source, name, space)
+            if alt:
+                ran.alts[number] = alt
         except Exception as error:
-            if failures and isinstance(error, NameError):
-                continue
-            at = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == name]
-            line_number = at[-1] if at else getattr(error, "lineno", 1)
-            text = source.splitlines()[line_number - 1].strip()
-            reason = " ".join(str(error).split())[:160]
-            failures.append(Failure(number, line_number, text, f"{type(error).__name__}: {reason}".rstrip(": ")))
-        if seconds is not None:
-            seconds.append((time.process_time() - started, number))
-    return failures
+            if not (ran.failures and isinstance(error, NameError)):
+                ran.failures.append(_failure(number, source, name, error))
+        ran.said[number] = printed.getvalue()
+        ran.seconds.append((time.process_time() - started, number))
+        if memory.needed is None:
+            memory.note(number - 1, before)
+    return ran
+
+
+def _failure(number, source, name, error):
+    at = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == name]
+    line = at[-1] if at else getattr(error, "lineno", None) or 1
+    reason = " ".join(str(error).split())[:160]
+    return Failure(number, line, source.splitlines()[line - 1].strip(),
+                   f"{type(error).__name__}: {reason}".rstrip(": "))
 
 
 def _execute(source, name, space):
-    """Run a cell, and show the value of its last line as a notebook would."""
+    """Run a cell, show the value of its last line as a notebook would, and return a figure's alternative text."""
     tree = ast.parse(source, name)
     last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
     exec(compile(tree, name, "exec"), space)
@@ -166,11 +202,12 @@ def _execute(source, name, space):
         value = eval(compile(ast.Expression(last.value), name, "eval"), space)
         if hasattr(value, "figure") and hasattr(value, "alt"):
             value.figure.savefig(io.BytesIO(), dpi=30)
-            space.setdefault("_alts", []).append(value.alt)
-        elif hasattr(value, "_repr_html_"):
+            return value.alt
+        if hasattr(value, "_repr_html_"):
             value._repr_html_()
         else:
             repr(value)
+    return None
 
 
 def main():
@@ -180,14 +217,15 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         lines = {name: f"photo = images.sample({name!r})" for name in images.SAMPLES}
         lines |= {name: f"photo = images.photograph({str(file)!r})" for name, file in make(Path(folder)).items()}
+        memory = remember(path)
         for name in names or [name for name in lines if name not in TOO_SMALL]:
-            seconds, started = [], time.process_time()
-            failures = run(path, lines[name], seconds)
-            print(f"{name}: {len(failures) or 'nothing'} failed, {time.process_time() - started:.1f} s", flush=True)
-            for failure in failures:
+            started = time.process_time()
+            ran = run(path, lines[name], memory)
+            print(f"{name}: {len(ran.failures) or 'nothing'} failed, {time.process_time() - started:.1f} s", flush=True)
+            for failure in ran.failures:
                 print(f"    {failure}")
             if "--slow" in sys.argv:
-                print("    slowest:", ", ".join(f"cell {n} {s:.1f} s" for s, n in sorted(seconds)[-4:]))
+                print("    slowest:", ", ".join(f"cell {n} {s:.1f} s" for s, n in sorted(ran.seconds)[-4:]))
 
 
 if __name__ == "__main__":

@@ -1,18 +1,23 @@
 """convtwist.images: every kind of picture either arrives unharmed or is refused by name."""
 
+import inspect
 import io
+import re
 import struct
 import sys
 import types
+import warnings
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hostile_files import ADOBE, icc, raw_png
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from PIL import Image
+from PIL import Image, ImageCms, ImageOps
 
 from convtwist import images
 
@@ -127,13 +132,99 @@ def test_load_takes_the_first_frame_and_says_so():
         assert np.array_equal(images.load(buffer.getvalue()), COLOUR)
 
 
+def test_a_phones_multi_picture_jpeg_is_its_photograph(tmp_path):
+    photo, gain = Image.fromarray(images.sample("coffee")), Image.fromarray(GREY)
+    photo.save(tmp_path / "phone.jpg", "MPO", save_all=True, append_images=[gain])
+    assert Image.open(tmp_path / "phone.jpg").n_frames == 2
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.array_equal(images.load(tmp_path / "phone.jpg"), images.load(encoded(np.asarray(photo), "JPEG")))
+
+
+def srgb(linear):
+    return 255 * np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear.clip(0) ** (1 / 2.4) - 0.055).clip(0, 1)
+
+
+def test_load_brings_colours_to_srgb():
+    # Moderate colours, since what sRGB cannot hold is cut off.
+    photo = (COLOUR // 3 + 80).astype(np.uint8)
+    of_srgb = np.array([[0.43607, 0.22249, 0.01392], [0.38515, 0.71687, 0.09708], [0.14307, 0.06061, 0.71410]])
+    expected = srgb((photo / 255) ** (563 / 256) @ ADOBE @ np.linalg.inv(of_srgb))
+    assert np.abs(expected - photo).max() > 10
+    for file in (encoded(photo, icc_profile=icc()), encoded(photo, "TIFF", icc_profile=icc()),
+                 encoded(photo, "WEBP", lossless=True, icc_profile=icc())):
+        assert np.abs(images.load(file) - expected).max() <= 1.5
+    clear = encoded(np.dstack([photo, ALPHA]), icc_profile=icc())
+    over_white = expected * (ALPHA / 255) + 255 * (1 - ALPHA / 255)
+    assert np.abs(images.load(clear) - over_white).max() <= 1.5
+    linear = images.load(encoded(GREY, icc_profile=icc("GRAY")))
+    light = GREY > 40  # Little CMS looks eight-bit grey up in a table that is coarse near black
+    assert np.abs(linear - srgb(GREY / 255)[:, :, None])[light].max() <= 1.5
+    ink = images.load(encoded(np.full((4, 4, 3), (0, 255, 255), np.uint8), "TIFF", "CMYK", icc_profile=icc("CMYK")))
+    assert ink.max() < 5  # cyan, were the profile ignored
+    palette = Image.fromarray(photo).quantize(4)
+    plain = images.load(palette)
+    palette.info["icc_profile"] = icc()
+    assert np.abs(images.load(palette).astype(int) - plain).max() > 10 and palette.mode == "P"
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    assert images.load(encoded(photo, icc_profile=icc(), exif=turned)).shape == (7, 5, 3)
+
+
+def test_a_profile_that_changes_nothing_leaves_every_value():
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.array_equal(images.load(encoded(COLOUR, icc_profile=profile)), COLOUR)
+        deep = GREY.astype(np.uint16) * 257
+        assert np.array_equal(images.load(encoded(deep, icc_profile=profile)), np.repeat(deep[:, :, None], 3, 2))
+
+
+@pytest.mark.parametrize(("file", "expected", "reason"), [
+    (encoded(COLOUR, icc_profile=b"words"), COLOUR, "cannot be read"),
+    (encoded(COLOUR, icc_profile=icc("CMYK")), COLOUR, "it is one for CMYK colours, the picture has RGB"),
+    (encoded(COLOUR, icc_profile=icc("GRAY")), COLOUR, "it is one for L colours, the picture has RGB"),
+    (encoded(COLOUR, "TIFF", "CMYK", icc_profile=icc()), COLOUR, "it is one for RGB colours, the picture has CMYK"),
+    (encoded(GREY.astype(np.uint16) * 257, icc_profile=icc("GRAY")), GREY[:, :, None], "8 bits a channel"),
+])
+def test_a_profile_that_is_not_applied_is_mentioned(file, expected, reason):
+    with pytest.warns(UserWarning, match=f"colour profile of the data is not applied .*{reason}.*save it in sRGB"):
+        assert np.array_equal(images.to_uint8(images.load(file)), np.broadcast_to(expected, COLOUR.shape))
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_sixteen_bit_colours_are_turned_upright_too(turn):
+    deep = RNG.integers(0, 65536, (5, 7, 3), dtype=np.uint16)
+    note = Image.Exif()
+    note[0x0112] = turn
+    small = Image.fromarray((deep >> 8).astype(np.uint8))
+    small.getexif()[0x0112] = turn
+    loaded = images.load(raw_png(deep, 16, 2, [b"eXIf", note.tobytes()[6:]]))
+    assert loaded.dtype == np.uint16 and np.array_equal(loaded >> 8, ImageOps.exif_transpose(small))
+
+
+def test_what_was_opened_elsewhere_stays_as_it_is():
+    picture = Image.fromarray(COLOUR)
+    picture.getexif()[0x0112] = 6
+    assert images.load(picture).shape == (7, 5, 3) and picture.size == (7, 5) and picture.getexif()[0x0112] == 6
+
+
+def test_the_labs_stop_at_as_many_pixels_as_load():
+    module = Path(images.__file__).with_name("labs") / "picture.mjs"
+    megapixels = int(re.search(r"MOST_MEGAPIXELS = (\d+);", module.read_text(encoding="utf-8"))[1])
+    assert megapixels * 10**6 == inspect.signature(images.load).parameters["max_pixels"].default
+
+
 @pytest.mark.parametrize(("source", "error", "message"), [
     ("nowhere.png", FileNotFoundError, "no file at nowhere.png"),
     ("https://example.org/a.png", ValueError, "download the picture"),
     (b"", ValueError, "empty"),
     (b"these are words", ValueError, "not a picture"),
     (encoded(COLOUR)[:60], ValueError, "damaged or truncated"),
-    (encoded(images.sample("coffee"), "JPEG")[:9000], ValueError, "damaged or truncated"),
+    (encoded(images.sample("coffee"), "JPEG")[:9000], ValueError, "damaged or truncated .*; fetch it anew"),
+    (b"\0\0\0\x1cftypheic" + bytes(40), ValueError, "in HEIC.*Export it as JPEG.*pip install pillow-heif"),
+    (b"\0\0\0\x1cftypmif1" + bytes(40), ValueError, "in HEIC"),
+    (b"\0\0\0\x1cftypqt  " + bytes(40), ValueError, r"not a picture of a known kind \(PNG, JPEG"),
     (png(3, 2, 16, 2, b"\0" * 5), ValueError, "damaged or truncated"),
     (7, TypeError, "got int"),
     (np.zeros((4, 4, 2), np.uint8), ValueError, r"\(4, 4, 2\)"),

@@ -16,14 +16,16 @@ def tree(root, *files):
 
 
 def test_lists_by_class_and_name_and_looks_into_subfolders(tmp_path):
-    tree(tmp_path, "b/2.JPEG", "b/1.png", "a/deep/er/3.webp", "a/.hidden.jpg", ".cache/x.jpg")
+    tree(tmp_path, "b/2.JPEG", "b/1.png", "a/deep/er/3.webp", "a/.hidden.jpg", ".cache/x.jpg", "a/4.avif",
+         "__MACOSX/a/._3.webp", "__MACOSX/b.jpg")
     paths, labels, classes = folders.scan(tmp_path)
-    assert [os.path.relpath(p, tmp_path) for p in paths] == ["a/deep/er/3.webp", "b/1.png", "b/2.JPEG"]
-    assert labels == [0, 1, 1] and classes == ["a", "b"]
+    assert [os.path.relpath(p, tmp_path) for p in paths] == ["a/4.avif", "a/deep/er/3.webp", "b/1.png", "b/2.JPEG"]
+    assert labels == [0, 0, 1, 1] and classes == ["a", "b"]
 
 
 def test_finds_the_splits_through_an_archives_outer_folder(tmp_path):
-    tree(tmp_path, "out/woof/train/a/1.jpg", "out/woof/val/a/2.jpg", "flat/a/1.jpg", "half/val/a/1.jpg")
+    tree(tmp_path, "out/woof/train/a/1.jpg", "out/woof/val/a/2.jpg", "flat/a/1.jpg", "half/val/a/1.jpg",
+         "out/__MACOSX/woof/._train")
     assert folders.locate(tmp_path / "out") == {s: tmp_path / "out" / "woof" / s for s in ("train", "val")}
     assert folders.locate(tmp_path / "flat") == {"all": tmp_path / "flat"}
     with pytest.raises(ValueError, match="has val but no folder train"):

@@ -8,14 +8,19 @@ import html
 import json
 import math
 import re
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
+from torch import Tensor
 
 from convtwist.labs.page import Lab, joined_modules
 
 __all__ = ["answer_box"]
+
+Answer: TypeAlias = float | str | np.ndarray | np.generic | Tensor | Sequence["Answer"]
 
 _HERE = Path(__file__).parent
 _COLOURS = """
@@ -29,7 +34,7 @@ _COLOURS = """
 """.strip()
 
 
-def answer_box(expected, *, asks: str = "Your answer", hint: str = "", places: int = 3) -> Lab:
+def answer_box(expected: Answer, *, asks: str = "Your answer", hint: str = "", places: int = 3) -> Lab:
     """Return a field for the page that takes the answer of an exercise and says whether it is right.
 
     Args:
@@ -67,7 +72,7 @@ def answer_box(expected, *, asks: str = "Your answer", hint: str = "", places: i
 
 def mark(text: str, salt: int) -> int:
     """Return the mark of a text, 53 bits (cyrb53 by bryc, public domain), as ``answer_box.mjs`` does."""
-    def times(x, y):
+    def times(x: int, y: int) -> int:
         return x * y & 0xFFFFFFFF
 
     a, b = 0xDEADBEEF ^ salt, 0x41C6CE57 ^ salt
@@ -78,8 +83,8 @@ def mark(text: str, salt: int) -> int:
     return 4294967296 * (2097151 & b) + a
 
 
-def _entries(expected):
-    if hasattr(expected, "detach"):
+def _entries(expected: Answer) -> list[float | str]:
+    if isinstance(expected, Tensor):
         expected = expected.detach().cpu().tolist()
     if isinstance(expected, (np.ndarray, np.generic)):
         expected = expected.tolist()
@@ -97,7 +102,7 @@ def _entries(expected):
     return [expected]
 
 
-def _text(entry, places):
+def _text(entry: float | str, places: int) -> str:
     """Write a number as a whole number of its last decimals, so that Python and JavaScript write the same."""
     if isinstance(entry, str):
         return entry
@@ -108,7 +113,7 @@ def _text(entry, places):
 
 
 @cache
-def _script():
+def _script() -> str:
     style = re.sub(r"/\*.*?\*/", "", (_HERE / "answer_box.css").read_text(encoding="utf-8"), flags=re.DOTALL)
     style = re.sub(r"\s+", " ", style).strip()
     return f"const STYLE = {json.dumps(style)};\n{joined_modules('answer_box.mjs')}"

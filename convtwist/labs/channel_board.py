@@ -4,8 +4,11 @@ Book: chapter 10.
 """
 
 import base64
+from typing import Literal
 
-from convtwist.channels import connections, permutation, small_world
+from torch import Tensor
+
+from convtwist.channels import Kind, Order, connections, permutation, small_world
 from convtwist.labs.page import Lab, build
 
 __all__ = ["channel_board"]
@@ -14,8 +17,8 @@ _MOST_CHANNELS = 128
 _KINDS = (None, "cycle", "4-cycle", "shuffle", "small_world")
 
 
-def channel_board(channels: int = 64, groups: int = 16, permute: str | None = "4-cycle", *, links: int = 1,
-                  layers: int = 1, residual: bool = True, alternate: bool = False) -> Lab:
+def channel_board(channels: int = 64, groups: int = 16, permute: Kind | Literal["small_world"] | None = "4-cycle", *,
+                  links: int = 1, layers: int = 1, residual: bool = True, alternate: bool = False) -> Lab:
     """Return the lab that draws a grouped layer's board and ring of groups, and measures its small world.
 
     The arguments are only where it starts; a reader can change them all.
@@ -42,7 +45,7 @@ def channel_board(channels: int = 64, groups: int = 16, permute: str | None = "4
             raise ValueError(f"{name} must be a whole number from {least} to {most}, got {value!r}")
     if isinstance(links, bool) or not isinstance(links, int) or links < 0:
         raise ValueError(f"links must be a whole number from 0, got {links!r}")
-    order = permute
+    order: Order | None = None
     if permute == "small_world":
         order = small_world(channels, groups, links=links)
     elif permute is not None:
@@ -62,7 +65,7 @@ def channel_board(channels: int = 64, groups: int = 16, permute: str | None = "4
     )
 
 
-def _drawn(board) -> str:
+def _drawn(board: Tensor) -> str:
     """Return the board as an SVG data URL, one stroke for each run of cells."""
     n = len(board)
     strokes = []

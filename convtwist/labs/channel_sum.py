@@ -4,6 +4,9 @@ Book: chapter 2.
 """
 
 import math
+from collections.abc import Iterable
+
+import numpy.typing as npt
 
 from convtwist.labs.page import Lab, build
 from convtwist.labs.still import to_data_url
@@ -11,7 +14,8 @@ from convtwist.labs.still import to_data_url
 __all__ = ["channel_sum"]
 
 
-def channel_sum(photo, *, kernels=None, alt: str = "The photograph of this chapter") -> Lab:
+def channel_sum(photo: npt.ArrayLike, *, kernels: Iterable[Iterable[Iterable[float]]] | None = None,
+                alt: str = "The photograph of this chapter") -> Lab:
     """Return the lab that shows how one filter of three kernels makes one map of a photograph's three channels.
 
     The kernels are only where it starts; a reader can change them.  No border is added, as with ``padding=0``.
@@ -26,18 +30,18 @@ def channel_sum(photo, *, kernels=None, alt: str = "The photograph of this chapt
     Raises:
         ValueError: the kernels are not 3x3x3 finite numbers.
     """
+    flat = None
     if kernels is not None:
         nested = [[[float(weight) for weight in row] for row in kernel] for kernel in kernels]
         flat = [[weight for row in kernel for weight in row] for kernel in nested]
         shapes = [[len(row) for row in kernel] for kernel in nested]
         if shapes != [[3, 3, 3]] * 3 or not all(math.isfinite(weight) for nine in flat for weight in nine):
             raise ValueError(f"kernels must be three kernels of 3x3 finite numbers, got rows of lengths {shapes}")
-        kernels = flat
     return build(
         "channel sum",
         ("core.mjs", "widgets.mjs", "picture.mjs", "products.mjs", "channel_sum.mjs"),
         says="Here a lab applies one kernel to each of the three channels of this photograph, and adds the three "
         "responses up to one map, with the numbers of any pixel.",
-        config={"kernels": kernels},
+        config={"kernels": flat},
         still=(to_data_url(photo), alt),
     )

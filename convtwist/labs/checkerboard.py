@@ -3,6 +3,10 @@
 Book: chapter 5.
 """
 
+from typing import Literal
+
+import numpy.typing as npt
+
 from convtwist._arguments import check_choice, check_whole
 from convtwist.labs.page import Lab, build
 from convtwist.labs.still import to_data_url
@@ -13,14 +17,14 @@ _MOST = {"kernel": 9, "stride": 6, "padding": 8, "input": 8}  # also the limits 
 
 
 def checkerboard(
-    photo,
+    photo: npt.ArrayLike,
     kernel: int = 3,
     stride: int = 2,
     padding: int = 0,
     *,
     input: int = 6,
-    weights: str = "ones",
-    resize: str = "nearest",
+    weights: Literal["ones", "bilinear", "random"] = "ones",
+    resize: Literal["nearest", "bilinear"] = "nearest",
     alt: str = "The photograph of this chapter",
 ) -> Lab:
     """Return the lab that counts the stamps on each output cell and shows the pattern they print.

@@ -4,6 +4,9 @@ Book: chapter 1.
 """
 
 import math
+from collections.abc import Iterable
+
+import numpy.typing as npt
 
 from convtwist.labs.page import Lab, build
 from convtwist.labs.still import to_data_url
@@ -13,7 +16,7 @@ __all__ = ["correlation_stepper"]
 _MOST_INPUT, _MOST_KERNEL = 12, 7
 
 
-def _rows(name: str, values, most: int) -> list[list[float]] | None:
+def _rows(name: str, values: Iterable[Iterable[float]] | None, most: int) -> list[list[float]] | None:
     """Return ``values`` as equally long lists of finite floats."""
     if values is None:
         return None
@@ -26,7 +29,9 @@ def _rows(name: str, values, most: int) -> list[list[float]] | None:
     return rows
 
 
-def correlation_stepper(photo, *, input=None, kernel=None, alt: str = "The photograph of this chapter") -> Lab:
+def correlation_stepper(photo: npt.ArrayLike, *, input: Iterable[Iterable[float]] | None = None,
+                        kernel: Iterable[Iterable[float]] | None = None,
+                        alt: str = "The photograph of this chapter") -> Lab:
     """Return the lab in which each output number shows the patch it came from.
 
     Args:
@@ -40,9 +45,9 @@ def correlation_stepper(photo, *, input=None, kernel=None, alt: str = "The photo
         ValueError: a table is ragged, too large, not finite, or the kernel (the default one, too) is larger than
             the input.
     """
-    input, kernel = _rows("input", input, _MOST_INPUT), _rows("kernel", kernel, _MOST_KERNEL)
-    height, width = (len(input), len(input[0])) if input else (6, 6)
-    rows, columns = (len(kernel), len(kernel[0])) if kernel else (3, 3)
+    grid, weights = _rows("input", input, _MOST_INPUT), _rows("kernel", kernel, _MOST_KERNEL)
+    height, width = (len(grid), len(grid[0])) if grid else (6, 6)
+    rows, columns = (len(weights), len(weights[0])) if weights else (3, 3)
     if rows > height or columns > width:
         raise ValueError(f"the kernel, {rows}x{columns}, is larger than the input, {height}x{width}; give both")
     return build(
@@ -50,6 +55,6 @@ def correlation_stepper(photo, *, input=None, kernel=None, alt: str = "The photo
         ("core.mjs", "widgets.mjs", "picture.mjs", "products.mjs", "correlation_stepper.mjs"),
         says="Here a lab steps a kernel over a grid of numbers and over this photograph, and writes out the products "
         "and the sum behind each number of the output.",
-        config={"input": input, "kernel": kernel},
+        config={"input": grid, "kernel": weights},
         still=(to_data_url(photo), alt),
     )

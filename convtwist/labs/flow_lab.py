@@ -4,13 +4,19 @@ Book: chapter 8.
 """
 
 import math
+from collections.abc import Iterable
+from typing import Literal, TypeAlias
+
+import numpy.typing as npt
 
 from convtwist.labs.page import Lab, build
 from convtwist.labs.still import to_data_url
 
 __all__ = ["MOTIONS", "flow_lab"]
 
-MOTIONS = {
+Motion: TypeAlias = Literal["rotate", "zoom", "right", "down", "shear_x", "shear_y", "mix"]
+
+MOTIONS: dict[Motion, tuple[float, float]] = {
     "rotate": (-180, 180), "zoom": (0.5, 2), "right": (-60, 60), "down": (-60, 60), "shear_x": (-1, 1),
     "shear_y": (-1, 1), "mix": (-1, 1),
 }
@@ -19,8 +25,9 @@ MOTIONS = {
 _METHODS = ("euler", "rk4")
 
 
-def flow_lab(photo, *, motion: str = "rotate", amount: float | None = None, steps: int = 300, method: str = "euler",
-             soften: float = 3.0, field=None, alt: str = "The photograph of this chapter") -> Lab:
+def flow_lab(photo: npt.ArrayLike, *, motion: Motion = "rotate", amount: float | None = None, steps: int = 300,
+             method: Literal["euler", "rk4"] = "euler", soften: float = 3.0,
+             field: Iterable[Iterable[float]] | None = None, alt: str = "The photograph of this chapter") -> Lab:
     """Return the lab that moves a photograph by small steps, and says how far they stray and when they blow up.
 
     The arguments are only where it starts; a reader can change them all.

@@ -4,13 +4,20 @@ Book: chapter 6; chapter 7 opens it with the operator coefficients in front.
 """
 
 import math
+from collections.abc import Iterable
+from typing import Literal, TypeAlias
+
+import numpy.typing as npt
 
 from convtwist.labs.page import Lab, build
 from convtwist.labs.still import to_data_url
 
 __all__ = ["PRESETS", "kernel_microscope"]
 
-PRESETS = (
+Preset: TypeAlias = Literal["identity", "box", "gaussian", "sharpen", "sobel_x", "sobel_y", "laplacian", "isotropic",
+                            "emboss", "shift", "average", "difference"]
+
+PRESETS: tuple[Preset, ...] = (
     "identity", "box", "gaussian", "sharpen", "sobel_x", "sobel_y", "laplacian", "isotropic", "emboss", "shift",
     "average", "difference",
 )
@@ -19,7 +26,8 @@ PRESETS = (
 _VIEWS = ("kernel", "operators")
 
 
-def kernel_microscope(photo, *, kernel="sobel_x", view: str = "kernel",
+def kernel_microscope(photo: npt.ArrayLike, *, kernel: Preset | Iterable[Iterable[float]] = "sobel_x",
+                      view: Literal["kernel", "operators"] = "kernel",
                       alt: str = "The photograph of this chapter") -> Lab:
     """Return the lab that shows what nine weights do to a photograph, and what they are made of.
 
@@ -39,19 +47,21 @@ def kernel_microscope(photo, *, kernel="sobel_x", view: str = "kernel",
     """
     if view not in _VIEWS:
         raise ValueError(f"view must be one of {', '.join(map(repr, _VIEWS))}, got {view!r}")
+    chosen: str | list[float]
     if isinstance(kernel, str):
         if kernel not in PRESETS:
             raise ValueError(f"kernel must be one of {', '.join(map(repr, PRESETS))} or 3x3 numbers, got {kernel!r}")
+        chosen = kernel
     else:
         rows = [[float(weight) for weight in row] for row in kernel]
         if [len(row) for row in rows] != [3, 3, 3] or not all(math.isfinite(weight) for row in rows for weight in row):
             raise ValueError("kernel must be a known name or three rows of three finite numbers")
-        kernel = [weight for row in rows for weight in row]
+        chosen = [weight for row in rows for weight in row]
     return build(
         "kernel microscope",
         ("core.mjs", "widgets.mjs", "picture.mjs", "operators.mjs", "kernel_microscope.mjs"),
         says="Here a lab applies nine weights to this photograph and shows their even and odd part, their operator "
         "coefficients and their Fourier magnitude.",
-        config={"kernel": kernel, "view": view},
+        config={"kernel": chosen, "view": view},
         still=(to_data_url(photo), alt),
     )

@@ -7,6 +7,7 @@ import hashlib
 import html
 import json
 import re
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -25,7 +26,9 @@ _UNTRUSTED = ('<p class="ct-untrusted">Its script has not run. To use it in a no
 class Lab:
     """A lab to be the last line of a cell: the page shows ``_repr_html_``, a terminal shows the name."""
 
-    def __init__(self, name: str, markup: str):
+    name: str
+
+    def __init__(self, name: str, markup: str) -> None:
         self.name = name
         self._markup = markup
 
@@ -72,7 +75,8 @@ def _style(name: str) -> str:
     return re.sub(r"\s*\n\s*", "\n", source).strip()
 
 
-def build(name: str, modules: tuple[str, ...], *, says: str, config: dict, still: tuple[str, str] | None = None) -> Lab:
+def build(name: str, modules: tuple[str, ...], *, says: str, config: Mapping[str, object],
+          still: tuple[str, str] | None = None) -> Lab:
     """Build a lab.
 
     Args:

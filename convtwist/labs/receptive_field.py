@@ -3,18 +3,28 @@
 Book: chapter 3.
 """
 
+from collections.abc import Iterable
+from typing import Literal, TypeAlias
+
+import numpy.typing as npt
+
 from convtwist.labs.page import Lab, build
 from convtwist.labs.still import to_data_url
 
 __all__ = ["receptive_field"]
 
+Kind: TypeAlias = Literal["conv", "pool"]
+Layer: TypeAlias = (tuple[Kind, int] | tuple[Kind, int, int] | tuple[Kind, int, int, int]
+                    | tuple[Kind, int, int, int, int])
+
 _KINDS = ("conv", "pool")
 _LIMITS = {"kernel": (1, 11), "stride": (1, 4), "dilation": (1, 8), "padding": (0, 40)}  # those of the page's fields
 _MOST_LAYERS = 10
-_DEFAULT = (("conv", 3), ("conv", 3), ("pool", 2), ("conv", 3))
+_DEFAULT: tuple[Layer, ...] = (("conv", 3), ("conv", 3), ("pool", 2), ("conv", 3))
 
 
-def receptive_field(photo, layers=_DEFAULT, *, alt: str = "The photograph of this chapter") -> Lab:
+def receptive_field(photo: npt.ArrayLike, layers: Iterable[Layer] = _DEFAULT, *,
+                    alt: str = "The photograph of this chapter") -> Lab:
     """Return the lab that draws which pixels one cell of the last map depends on, with the formula and its numbers.
 
     The layers are only where it starts; a reader can change them all.
@@ -44,7 +54,7 @@ def receptive_field(photo, layers=_DEFAULT, *, alt: str = "The photograph of thi
     )
 
 
-def _layer(number: int, layer) -> dict:
+def _layer(number: int, layer: Layer) -> dict[str, str | int]:
     """Return the layer with all its numbers."""
     kind, *numbers = layer
     if kind not in _KINDS or not 1 <= len(numbers) <= 4:
@@ -60,7 +70,7 @@ def _layer(number: int, layer) -> dict:
     return {"kind": kind, "kernel": kernel, "stride": stride, "dilation": dilation, "padding": padding}
 
 
-def _check(number: int, name: str, value):
+def _check(number: int, name: str, value: int) -> None:
     least, most = _LIMITS[name]
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
         raise ValueError(f"the {name} of layer {number} must be a whole number from {least} to {most}, got {value!r}")

@@ -4,7 +4,9 @@ Book: chapter 3; chapters 4 and 5 use it for pooling and transposed convolution.
 """
 
 import base64
+from typing import Literal
 
+from convtwist._arguments import OneOrTwo
 from convtwist.arithmetic import output_size, transposed_output_size
 from convtwist.labs.page import Lab, build
 
@@ -14,7 +16,7 @@ _OPERATIONS = ("convolution", "transposed", "pooling", "average")
 _MOST_DRAWN = 64  # cells along a side of the still picture; more would only be grey
 
 
-def _both(name: str, value, least: int) -> list[int]:
+def _both(name: str, value: OneOrTwo, least: int) -> list[int]:
     """Return ``value`` as ``[vertical, horizontal]``."""
     sides = list(value) if isinstance(value, tuple | list) else [value, value]
     if len(sides) != 2 or any(isinstance(side, bool) or int(side) != side or side < least for side in sides):
@@ -23,14 +25,14 @@ def _both(name: str, value, least: int) -> list[int]:
 
 
 def size_calculator(
-    input: int | tuple[int, int] = 6,
-    kernel: int | tuple[int, int] = 3,
-    stride: int | tuple[int, int] = 1,
-    padding: int | tuple[int, int] = 0,
-    dilation: int | tuple[int, int] = 1,
-    output_padding: int | tuple[int, int] = 0,
+    input: OneOrTwo = 6,
+    kernel: OneOrTwo = 3,
+    stride: OneOrTwo = 1,
+    padding: OneOrTwo = 0,
+    dilation: OneOrTwo = 1,
+    output_padding: OneOrTwo = 0,
     *,
-    operation: str = "convolution",
+    operation: Literal["convolution", "transposed", "pooling", "average"] = "convolution",
     transposed: bool = False,
     ceil_mode: bool = False,
 ) -> Lab:

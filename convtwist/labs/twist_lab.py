@@ -3,14 +3,17 @@
 Book: chapter 9.
 """
 
+import numpy.typing as npt
+
 from convtwist.labs.page import Lab, build
 from convtwist.labs.still import to_data_url
 
 __all__ = ["twist_lab"]
 
 
-def twist_lab(photo, *, a: float = 0.0, b: float = 0.25, steps: int = 60, center: tuple[float, float] = (0.0, 0.0),
-              soften: float = 3.0, alt: str = "The photograph of this chapter") -> Lab:
+def twist_lab(photo: npt.ArrayLike, *, a: float = 0.0, b: float = 0.25, steps: int = 60,
+              center: tuple[float, float] = (0.0, 0.0), soften: float = 3.0,
+              alt: str = "The photograph of this chapter") -> Lab:
     """Return the lab that applies ``u + a (X dx u + Y dy u) + b (Y dx u - X dy u)`` to a photograph, again and again.
 
     The arguments are only where it starts; a reader can change them all.

@@ -31,7 +31,7 @@ _MOST_MEMBERS = 5_000_000
 _MOST_GROWTH = 200  # bytes unpacked for each byte packed; photographs stay near 1
 
 
-def target(path) -> Path:
+def target(path: str | os.PathLike[str]) -> Path:
     """Return the folder beside an archive that its contents go to: ``woof.tgz`` to ``woof``."""
     path = Path(path)
     suffix = next((s for s in SUFFIXES if path.name.lower().endswith(s)), None)
@@ -40,7 +40,7 @@ def target(path) -> Path:
     return path.with_name(path.name[: -len(suffix)])
 
 
-def sha256(path) -> str:
+def sha256(path: str | os.PathLike[str]) -> str:
     """Return a file's SHA-256 in hexadecimal."""
     with open(path, "rb") as file:
         digest = hashlib.sha256()
@@ -49,7 +49,7 @@ def sha256(path) -> str:
     return digest.hexdigest()
 
 
-def unpack(path, *, digest: str | None = None, most_bytes: int | None = None) -> Path:
+def unpack(path: str | os.PathLike[str], *, digest: str | None = None, most_bytes: int | None = None) -> Path:
     """Unpack an archive beside itself and return the folder; if the folder is there already, only return it.
 
     The contents go to a folder with a temporary name, which is renamed when it is complete: an interruption leaves

@@ -27,8 +27,16 @@ class Augment(nn.Module):
         ValueError: an argument is out of range.
     """
 
+    mean: Tensor
+    std: Tensor
+    degrees: float
+    zoom: float
+    border: str
+    flips: nn.Module | None
+    erasures: nn.Module | None
+
     def __init__(self, mean: Sequence[float], std: Sequence[float], *, flip: float = 0.0, degrees: float = 0.0,
-                 zoom: float = 1.0, border: str = "zeros", erase: float = 0.0):
+                 zoom: float = 1.0, border: str = "zeros", erase: float = 0.0) -> None:
         super().__init__()
         for name, value in (("flip", flip), ("erase", erase)):
             if not 0 <= value <= 1:
@@ -60,7 +68,7 @@ class Augment(nn.Module):
             batch = (self._turned(batch) - self.mean.to(batch)) / self.std.to(batch)
             return batch if self.erasures is None else self.erasures(batch)
 
-    def _turned(self, batch):
+    def _turned(self, batch: Tensor) -> Tensor:
         if not self.degrees and self.zoom == 1:
             return batch
         from kornia.geometry.transform import get_rotation_matrix2d, warp_affine

@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from lightning.pytorch import Callback
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 
 from convtwist.train.export import save_weights
+from convtwist.train.module import Classifier
 from convtwist.train.overview import program
 
 __all__ = ["ExportWeights", "RunSummary"]
@@ -29,15 +30,27 @@ class ExportWeights(Callback):
         path: of the file; by default ``weights.safetensors`` in the run's folder.
     """
 
-    def __init__(self, path: str | None = None):
+    path: str | None
+
+    def __init__(self, path: str | None = None) -> None:
         self.path = path
 
-    def on_fit_end(self, trainer, pl_module) -> None:
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Refuse a module whose network cannot be described.
+
+        Raises:
+            TypeError: it is no ``Classifier``.
+        """
+        if not isinstance(pl_module, Classifier):
+            raise TypeError(f"ExportWeights needs a convtwist.train.module.Classifier, got {type(pl_module).__name__}; "
+                            "write another module's weights with convtwist.train.export.save_weights")
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the file from the first process."""
-        if trainer.is_global_zero and not trainer.fast_dev_run:
+        if isinstance(pl_module, Classifier) and trainer.is_global_zero and not _rehearses(trainer):
             self.path = self.path or os.path.join(trainer.default_root_dir, "weights.safetensors")
             with torch.no_grad():
-                save_weights(pl_module.network, self.path, **pl_module.about(), epochs=trainer.current_epoch)
+                save_weights(pl_module.built(), self.path, **pl_module.about(), epochs=trainer.current_epoch)
 
 
 class RunSummary(Callback):
@@ -47,21 +60,24 @@ class RunSummary(Callback):
         command: the words that were typed after the program's name.
     """
 
-    def __init__(self, command: Sequence[str]):
+    command: list[str]
+    trainer: Trainer | None
+
+    def __init__(self, command: Sequence[str]) -> None:
         self.command = _without(list(command), "--ckpt_path")
         self.trainer = None
 
-    def setup(self, trainer, pl_module, stage) -> None:
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Remember whose run it is."""
         self.trainer = trainer
 
     def finished(self) -> None:
         """Print the summary of a run that came to its end, after the progress bar's."""
         trainer = self.trainer
-        if not trainer.is_global_zero or trainer.fast_dev_run:
+        if trainer is None or not trainer.is_global_zero or _rehearses(trainer):
             return
         root, epochs = trainer.default_root_dir, trainer.current_epoch
-        checkpoint = next((callback.best_model_path for callback in _judges(trainer)), _last(trainer))
+        checkpoint = next((callback.best_model_path for callback, _ in _judges(trainer)), _last(trainer))
         longer = [f"--trainer.max_epochs={2 * epochs}"] if epochs == trainer.max_epochs else []
         lines = [f"Trained for {_epochs(epochs)}{self._accuracy(trainer)}.", *self._places(trainer)]
         if any(isinstance(logger, CSVLogger) for logger in trainer.loggers):
@@ -74,7 +90,7 @@ class RunSummary(Callback):
     def stopped(self, by: str) -> None:
         """Print what is kept of a run that was stopped, and the command that continues it."""
         trainer = self.trainer
-        if trainer is None or trainer.fast_dev_run or trainer.state.fn != "fit":
+        if trainer is None or _rehearses(trainer) or trainer.state.fn != "fit":
             if trainer is None or trainer.is_global_zero:
                 print(f"\nStopped by {by}.", flush=True)
             return
@@ -91,14 +107,15 @@ class RunSummary(Callback):
                      "Continue after the last of these epochs:", f"  {_typed(*self.command, '--ckpt_path=last')}"]
         print("\n" + "\n".join(lines), flush=True)
 
-    def _accuracy(self, trainer):
-        for callback in _judges(trainer):
-            score, epoch = float(callback.best_model_score), _epoch(callback.best_model_path)
+    def _accuracy(self, trainer: Trainer) -> str:
+        for callback, score in _judges(trainer):
+            epoch = _epoch(callback.best_model_path)
             return f"; best {callback.monitor} {score:.4f}, in epoch {epoch} (the first is 0)"
         return ""
 
-    def _places(self, trainer):
-        files = [(callback.path, "weights") for callback in trainer.callbacks if isinstance(callback, ExportWeights)]
+    def _places(self, trainer: Trainer) -> list[str]:
+        callbacks = trainer.callbacks  # pyright: ignore[reportAttributeAccessIssue]  # set, but not declared
+        files = [(callback.path, "weights") for callback in callbacks if isinstance(callback, ExportWeights)]
         files += [(os.path.join(logger.log_dir, "metrics.csv"), "metrics") for logger in trainer.loggers
                   if isinstance(logger, CSVLogger)]
         folder = os.path.join(trainer.default_root_dir, "checkpoints")
@@ -108,36 +125,41 @@ class RunSummary(Callback):
         return lines + [f"  {kind}      {_near(path)}" for path, kind in reversed(files)]
 
 
-def _judges(trainer):
-    """Return the callbacks that keep the best epoch by a metric, if they have kept one."""
-    return [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, ModelCheckpoint)
-            and callback.monitor and callback.best_model_score is not None and os.path.exists(callback.best_model_path)]
+def _rehearses(trainer: Trainer) -> bool:
+    return bool(trainer.fast_dev_run)  # pyright: ignore[reportAttributeAccessIssue]  # set, but not declared
 
 
-def _last(trainer):
+def _judges(trainer: Trainer) -> list[tuple[ModelCheckpoint, float]]:
+    """Return the callbacks that keep the best epoch by a metric, and its score, if they have kept one."""
+    return [(callback, float(score)) for callback in trainer.checkpoint_callbacks
+            if isinstance(callback, ModelCheckpoint) and callback.monitor
+            and (score := callback.best_model_score) is not None and os.path.exists(callback.best_model_path)]
+
+
+def _last(trainer: Trainer) -> str | None:
     path = os.path.join(trainer.default_root_dir, "checkpoints", "last.ckpt")
     return path if os.path.exists(path) else None
 
 
-def _near(path):
+def _near(path: str | os.PathLike[str]) -> Path:
     """Return a path as it is seen from here, if it lies below."""
     path = Path(path)
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
-def _epoch(path):
+def _epoch(path: str) -> int:
     return torch.load(path, map_location="cpu", weights_only=True, mmap=True)["epoch"]
 
 
-def _epochs(count):
+def _epochs(count: int) -> str:
     return f"{count} epoch{'' if count == 1 else 's'}"
 
 
-def _typed(*words):
+def _typed(*words: object) -> str:
     return f"{program()} {shlex.join(map(str, words))}"
 
 
-def _without(words, option):
+def _without(words: list[str], option: str) -> list[str]:
     """Return a command line without an option, whether its value follows ``=`` or is the next word."""
     kept, skip = [], False
     for word in words:

@@ -11,10 +11,14 @@ import sys
 import textwrap
 import traceback
 import warnings
+from argparse import HelpFormatter
 from pathlib import Path
+from typing import Any, NoReturn
 
+from jsonargparse import Namespace
+from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, Namespace
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
@@ -59,9 +63,9 @@ class _Parser(LightningArgumentParser):
 
     page: str | None = None
 
-    def format_help(self) -> str:
+    def format_help(self, formatter: HelpFormatter | None = None) -> str:
         """Return the page, or all that the parser knows."""
-        return self.page or super().format_help()
+        return self.page or super().format_help(*([formatter] if formatter else []))
 
 
 class TrainCLI(LightningCLI):
@@ -72,7 +76,10 @@ class TrainCLI(LightningCLI):
         explain_all: whether ``--help`` explains Lightning's rarer settings, too.
     """
 
-    def __init__(self, summary: RunSummary, *, explain_all: bool = False):
+    summary: RunSummary
+    explain_all: bool
+
+    def __init__(self, summary: RunSummary, *, explain_all: bool = False) -> None:
         self.summary, self.explain_all = summary, explain_all
         super().__init__(Classifier, Pictures, seed_everything_default=1, auto_configure_optimizers=False,
                          load_from_checkpoint_support=False,
@@ -85,13 +92,13 @@ class TrainCLI(LightningCLI):
         """Leave out ``predict``, which is a command of its own: it needs no data set."""
         return {name: skip for name, skip in LightningCLI.subcommands().items() if name != "predict"}
 
-    def _prepare_subcommand_parser(self, klass, subcommand, **kwargs):
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
-        if not self.explain_all:
+        if isinstance(parser, _Parser) and not self.explain_all:
             parser.page = _page(parser, subcommand)
         return parser
 
-    def add_arguments_to_parser(self, parser) -> None:
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the checkpoint of the best epoch."""
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         parser.set_defaults({"checkpoint.filename": "best", "checkpoint.monitor": "val_accuracy",
@@ -100,7 +107,7 @@ class TrainCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         """Load checkpoints as numbers only; refuse to overwrite a run or to judge a network without weights."""
-        config = self.config[self.subcommand]
+        config = self.config[str(self.subcommand)]
         if config.weights_only is None:
             config.weights_only = True
         root, given = config.trainer.default_root_dir, config.ckpt_path
@@ -123,9 +130,9 @@ class TrainCLI(LightningCLI):
             raise ValueError(f"{self.subcommand} needs trained weights: pass --ckpt_path={folder}/best.ckpt, "
                              "--ckpt_path=last, or --model.weights with a safetensors file")
 
-    def instantiate_trainer(self, **kwargs):
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Keep the last epoch, export the weights at the end, log to CSV and TensorBoard unless told otherwise."""
-        config = self.config_init[self.subcommand].trainer
+        config = self.config_init[str(self.subcommand)].trainer
         root = config.default_root_dir
         if config.logger is None or config.logger is True:
             csv = CSVLogger(root, name="logs")
@@ -144,19 +151,19 @@ class TrainCLI(LightningCLI):
         self.summary.finished()
 
 
-def _page(parser, subcommand):
+def _page(parser: _Parser, subcommand: str) -> str:
     """Return a help page: the settings that most runs need, each with its default and one sentence."""
     actions = {action.dest: action for action in parser._actions}
     lines = [f"usage: {program()} {subcommand} [--config NAME] [--data.path FOLDER] [options]", "",
              f"{COMMANDS[subcommand].capitalize()}."]
 
-    def add(title, texts):
+    def add(title: str, texts: dict[str, str | None]) -> None:
         lines.extend(["", f"{title}:"])
         for name, text in texts.items():
             default = parser.get_default(name) if name not in ("config", "print_config") else None
             shown = json.dumps(default) if isinstance(default, bool) else default
             value = "" if default is None or isinstance(default, (dict, Namespace)) else f" {shown}"
-            text = " ".join(text.replace("``", "").split()).removesuffix(".")
+            text = " ".join((text or "").replace("``", "").split()).removesuffix(".")
             lines.extend(textwrap.wrap(text, 110, initial_indent=f"  --{name + value:<37} ",
                                        subsequent_indent=" " * 42, break_long_words=False))
 
@@ -185,7 +192,7 @@ def with_config_paths(args: list[str]) -> list[str]:
     return found
 
 
-def _config(name):
+def _config(name: str) -> str:
     shipped = CONFIGS / f"{name.removesuffix('.yaml')}.yaml"
     if Path(name).exists() or name.lstrip().startswith("{"):  # a file, or settings typed in place
         return name
@@ -194,11 +201,11 @@ def _config(name):
     raise ValueError(f"config {name!r} is neither a file nor one of those shipped: {', '.join(configs())}")
 
 
-def _checkpoints(root):
+def _checkpoints(root: str | None) -> str:
     return os.path.join(root or ".", "checkpoints")
 
 
-def _is_news(record):
+def _is_news(record: logging.LogRecord) -> bool:
     return not any(words in str(record.msg) for words in _SAID)
 
 
@@ -235,7 +242,7 @@ def run(args: list[str] | None = None) -> None:
         _stop(summary, "SIGTERM", 143)
 
 
-def _stop(summary, by, code):
+def _stop(summary: RunSummary, by: str, code: int) -> NoReturn:
     if hasattr(signal, "SIGCHLD"):
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler raises once more for each reader that ends
     summary.stopped(by)

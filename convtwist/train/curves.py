@@ -5,10 +5,15 @@ Book: chapter 11.
 
 import argparse
 import csv
+import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from convtwist.train.overview import program
+
+if TYPE_CHECKING:
+    from convtwist.plot import Picture
 
 __all__ = ["main", "read_log", "training_log"]
 
@@ -17,7 +22,7 @@ _PANELS = (("loss", {"training": "train_loss_epoch", "validation": "val_loss"}),
            ("learning rate", {"": "lr"}))  # by step or by epoch, whichever has more points
 
 
-def read_log(run) -> dict[str, list[tuple[int, float]]]:
+def read_log(run: str | os.PathLike[str]) -> dict[str, list[tuple[int, float]]]:
     """Return each number that a run logged as a list of ``(step, value)``, steps rising.
 
     A run that was continued has one log for each start; where two hold the same steps the later one counts.  Logs of
@@ -30,8 +35,8 @@ def read_log(run) -> dict[str, list[tuple[int, float]]]:
         FileNotFoundError: nothing was logged there.
         ValueError: a log cannot be read as one.
     """
-    run = Path(run)
-    files = [run] if run.is_file() else sorted(run.glob("logs/version_*/metrics.csv"), key=_version)
+    place = Path(run)
+    files = [place] if place.is_file() else sorted(place.glob("logs/version_*/metrics.csv"), key=_version)
     found: dict[str, list[tuple[int, float]]] = {}
     for file in files:
         try:
@@ -53,7 +58,7 @@ def read_log(run) -> dict[str, list[tuple[int, float]]]:
     return {name: sorted(points) for name, points in found.items()}
 
 
-def training_log(run):
+def training_log(run: str | os.PathLike[str]) -> "Picture":
     """Draw the losses, accuracies and learning rate of a run; return a :class:`convtwist.plot.Picture`.
 
     Training's loss and accuracy are means over an epoch of augmented, and perhaps mixed, pictures, so they may lie on
@@ -82,7 +87,7 @@ def training_log(run):
     return Picture(figure, _described(log))
 
 
-def _described(log):
+def _described(log: dict[str, list[tuple[int, float]]]) -> str:
     text = "Three panels over the steps of a run: the losses, the accuracies and the learning rate."
     if log.get("val_accuracy"):
         step, best = max(log["val_accuracy"], key=lambda point: point[1])
@@ -91,7 +96,7 @@ def _described(log):
     return text
 
 
-def _version(path):
+def _version(path: Path) -> int:
     number = path.parent.name.removeprefix("version_")
     return int(number) if number.isdigit() else -1
 

@@ -8,12 +8,13 @@ import warnings
 
 import torch
 from lightning.pytorch import LightningDataModule
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from convtwist._arguments import check_choice, check_whole
 from convtwist.train import archives, fashion, folders
 from convtwist.train.augment import Augment
-from convtwist.train.pictures import ArrayPictures, FilePictures
+from convtwist.train.pictures import ArrayPictures, Batch, FilePictures, Item
 from convtwist.train.sampling import KeySampler, key_of
 
 __all__ = ["Pictures"]
@@ -49,11 +50,31 @@ class Pictures(LightningDataModule):
         seed: of split, order and augmentation; by default that of ``seed_everything``.
     """
 
+    kind: str
+    path: str | None
+    sha256: str | None
+    size: int
+    batch_size: int
+    workers: int
+    validation: float
+    limit: int | None
+    least: float | None
+    on_corrupt: str
+    seed: int
+    augment: Augment
+    evaluation: Augment
+    turn_evaluation: bool
+    classes: list[str]
+    channels: int
+    input: dict[str, int | list[float]]
+    sets: dict[str, ArrayPictures | FilePictures]
+    tested_on: str
+
     def __init__(self, kind: str = "folder", path: str | None = None, sha256: str | None = None, size: int = 128,
                  batch_size: int = 64, workers: int = 4, validation: float = 0.1, limit: int | None = None,
                  crop: float = 0.35, flip: float = 0.5, degrees: float = 0.0, zoom: float = 1.0,
                  border: str = "zeros", erase: float = 0.0, turn_evaluation: bool = False,
-                 on_corrupt: str = "raise", seed: int | None = None):
+                 on_corrupt: str = "raise", seed: int | None = None) -> None:
         super().__init__()
         self.kind = check_choice(kind, "kind", tuple(_STATISTICS))
         if kind == "folder" and path is None:
@@ -72,27 +93,23 @@ class Pictures(LightningDataModule):
         self.augment = Augment(mean, std, flip=flip, erase=erase, **turn)
         self.evaluation = Augment(mean, std, **(turn if turn_evaluation else {}))
         self.turn_evaluation = turn_evaluation
-        self.classes: list[str] = []
+        self.classes = []
         self.channels = len(mean)
         self.input = {"size": self.size, "mean": list(mean), "std": list(std)}  # of what the network is fed with
-        self.sets: dict[str, torch.utils.data.Dataset] = {}
+        self.sets = {}
 
     def prepare_data(self) -> None:
         """Unpack an archive; Lightning calls this in one process of each machine."""
-        if self.kind == "folder" and not os.path.isdir(self.path) and str(self.path).lower().endswith(
-                archives.SUFFIXES):
+        if self.kind == "folder" and self.path is not None and _is_archive(self.path):
             archives.unpack(self.path, digest=self.sha256)
 
     def setup(self, stage: str) -> None:
         """Find the pictures of all splits, once."""
         if not self.sets:
-            self.sets = self._fashion() if self.kind == "fashion_mnist" else self._folder()
+            self.sets = self._folder(self.path) if self.kind == "folder" and self.path is not None else self._fashion()
 
-    def _folder(self):
-        root = self.path
-        if not os.path.isdir(root) and str(root).lower().endswith(archives.SUFFIXES):
-            root = archives.target(root)
-        found = folders.locate(root)
+    def _folder(self, path: str) -> dict[str, ArrayPictures | FilePictures]:
+        found = folders.locate(archives.target(path) if _is_archive(path) else path)
         if "all" in found:
             train, val = folders.split(folders.scan(found["all"]), self.validation, self.seed)
         else:
@@ -105,7 +122,7 @@ class Pictures(LightningDataModule):
                     "test": folders.scan(found["test"], train.classes) if "test" in found else val}
         self.tested_on = "test" if "test" in found else "val"
         self.classes = train.classes
-        sets = {}
+        sets: dict[str, ArrayPictures | FilePictures] = {}
         for name, (paths, labels, _) in listings.items():
             if name == "train":
                 kept = self._limited(len(paths))
@@ -114,7 +131,7 @@ class Pictures(LightningDataModule):
                                       least=self.least if name == "train" else None)
         return sets
 
-    def _fashion(self):
+    def _fashion(self) -> dict[str, ArrayPictures | FilePictures]:
         pictures, labels = fashion.load("train", self.path)
         if not 0 < self.validation < 1:
             raise ValueError(f"validation must be a share between 0 and 1, got {self.validation!r}")
@@ -125,51 +142,62 @@ class Pictures(LightningDataModule):
         rest = rest[torch.tensor(self._limited(len(rest)))]
         self.classes, self.tested_on = list(fashion.CLASSES), "test"
 
-        def of(pictures, labels, least):
+        def of(pictures: Tensor, labels: Tensor, least: float | None) -> ArrayPictures:
             return ArrayPictures(pictures, labels, size=self.size, least=least)
 
         return {"train": of(pictures[rest], labels[rest], self.least), "val": of(pictures[held], labels[held], None),
                 "test": of(*fashion.load("test", self.path), None)}
 
-    def _limited(self, count):
+    def _limited(self, count: int) -> list[int]:
         """Return which of so many pictures are trained on: the first of a fixed order, so that sets are nested."""
         if self.limit is None or self.limit >= count:
             return list(range(count))
         generator = torch.Generator().manual_seed(key_of(self.seed, 1))
         return sorted(torch.randperm(count, generator=generator)[: self.limit].tolist())
 
-    def train_dataloader(self) -> DataLoader:
+    def train_dataloader(self) -> DataLoader[Item]:
         """Return the shuffled loader of this process; a last batch of one picture is left out, and that is said."""
         loader = self._loader("train")
-        if loader.drop_last and (self.trainer is None or self.trainer.is_global_zero):
-            warnings.warn(f"{len(loader.sampler)} pictures in batches of {self.batch_size} leave one picture over, too "
-                          "few for batch normalisation: each epoch leaves one out, another each time; another "
+        if loader.drop_last and self._speaks():
+            count = len(self._sampler("train"))
+            warnings.warn(f"{count} pictures in batches of {self.batch_size} leave one picture over, too few for "
+                          "batch normalisation: each epoch leaves one out, another each time; another "
                           "--data.batch_size takes all", stacklevel=2)
         return loader
 
-    def val_dataloader(self) -> DataLoader:
+    def val_dataloader(self) -> DataLoader[Item]:
         """Return the loader of the validation pictures, every one of them once."""
         return self._loader("val")
 
-    def test_dataloader(self) -> DataLoader:
+    def test_dataloader(self) -> DataLoader[Item]:
         """Return the loader of the test pictures; without a folder ``test``, of those of ``val``, and says so."""
-        if self.tested_on == "val" and self.trainer.is_global_zero:
+        if self.tested_on == "val" and self._speaks():
             warnings.warn("there is no test split: this is the accuracy on the validation split", stacklevel=2)
         return self._loader("test")
 
-    def _loader(self, name):
-        training, pictures = name == "train", self.sets[name]
+    def _speaks(self) -> bool:
+        return self.trainer is None or self.trainer.is_global_zero
+
+    def _sampler(self, name: str) -> KeySampler:
         processes, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
-        sampler = KeySampler(len(pictures), training=training, seed=self.seed, processes=processes, rank=rank)
+        return KeySampler(len(self.sets[name]), training=name == "train", seed=self.seed, processes=processes,
+                          rank=rank)
+
+    def _loader(self, name: str) -> DataLoader[Item]:
+        training, sampler = name == "train", self._sampler(name)
         alone = len(sampler) > self.batch_size > 1 and len(sampler) % self.batch_size == 1
-        return DataLoader(pictures, self.batch_size, sampler=sampler, num_workers=self.workers,
+        return DataLoader(self.sets[name], self.batch_size, sampler=sampler, num_workers=self.workers,
                           drop_last=training and alone,
                           persistent_workers=self.workers > 0, pin_memory=torch.cuda.is_available())
 
-    def on_after_batch_transfer(self, batch, dataloader_idx: int):
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Normalise and augment on the device, by the key of the batch's first picture."""
         pictures, labels, keys = batch
-        training = self.trainer.training
+        training = self.trainer is not None and self.trainer.training
         changed = training or self.turn_evaluation
         augment = (self.augment if training else self.evaluation).to(pictures.device)
         return augment(pictures, key_of(max(int(keys[0]), 0), 2) if changed else None), labels, keys
+
+
+def _is_archive(path: str) -> bool:
+    return not os.path.isdir(path) and path.lower().endswith(archives.SUFFIXES)

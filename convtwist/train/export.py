@@ -7,9 +7,10 @@ import json
 import os
 import pickle
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import convtwist
 from convtwist.train import networks
@@ -17,22 +18,22 @@ from convtwist.train import networks
 __all__ = ["load_network", "load_weights", "save_weights"]
 
 
-def save_weights(network: nn.Module, path, /, **description) -> None:
+def save_weights(network: nn.Module, path: str | os.PathLike[str], /, **description: object) -> None:
     """Write a network's parameters and buffers, and a description, to a safetensors file, all of it or nothing."""
     from safetensors.torch import save_file
 
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    whole = Path(path)
+    whole.parent.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in network.state_dict().items()}
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    partial = whole.with_name(f".{whole.name}.partial-{os.getpid()}")
     try:
         save_file(tensors, partial, {name: json.dumps(value) for name, value in description.items()})
-        partial.replace(path)
+        partial.replace(whole)
     finally:
         partial.unlink(missing_ok=True)
 
 
-def load_weights(network: nn.Module, path) -> dict:
+def load_weights(network: nn.Module, path: str | os.PathLike[str]) -> dict[str, Any]:
     """Load what :func:`save_weights` wrote into a network of the same build; return the description.
 
     Raises:
@@ -44,7 +45,7 @@ def load_weights(network: nn.Module, path) -> dict:
     return description
 
 
-def load_network(path) -> tuple[nn.Module, dict]:
+def load_network(path: str | os.PathLike[str]) -> tuple[nn.Sequential, dict[str, Any]]:
     """Build the network that a run trained, with its weights, in evaluation mode.
 
     Args:
@@ -61,13 +62,10 @@ def load_network(path) -> tuple[nn.Module, dict]:
         FileNotFoundError: there is no such file or checkpoint.
         ValueError: the file is damaged, or none of those that ``convtwist.train`` writes.
     """
-    path = Path(path)
-    if path.is_dir():
-        path = path / "checkpoints" / "best.ckpt"
-    file = _file(path)
+    file = _file(Path(path, "checkpoints", "best.ckpt") if os.path.isdir(path) else path)
     tensors, description = (_checkpoint if file.suffix == ".ckpt" else _safetensors)(file)
     if not {"network", "classes", "input"} <= description.keys():
-        raise ValueError(f"{path} doesn't say which network its weights belong to; name the weights.safetensors or a "
+        raise ValueError(f"{file} doesn't say which network its weights belong to; name the weights.safetensors or a "
                          "checkpoint of a run of convtwist.train")
     recipe = dict(description["network"])
     swapped = recipe.pop("convert", None)
@@ -75,18 +73,18 @@ def load_network(path) -> tuple[nn.Module, dict]:
         network = networks.build(**recipe)
         if swapped is not None:
             network = convtwist.convert(network, inplace=True, **swapped)
-    _fill(network, tensors, description, path)
+    _fill(network, tensors, description, file)
     return network.eval(), description
 
 
-def _file(path):
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no weights at {path}, seen from {Path.cwd()}")
-    return path
+def _file(path: str | os.PathLike[str]) -> Path:
+    file = Path(path)
+    if not file.is_file():
+        raise FileNotFoundError(f"no weights at {file}, seen from {Path.cwd()}")
+    return file
 
 
-def _safetensors(path):
+def _safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -97,7 +95,7 @@ def _safetensors(path):
         raise ValueError(f"{path} is damaged or no safetensors file ({error})") from error
 
 
-def _checkpoint(path):
+def _checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         tensors = {name.removeprefix("network."): tensor for name, tensor in checkpoint["state_dict"].items()}
@@ -106,7 +104,8 @@ def _checkpoint(path):
         raise ValueError(f"{path} is damaged or no checkpoint of a run ({error})") from error
 
 
-def _fill(network, tensors, description, path):
+def _fill(network: nn.Module, tensors: dict[str, Tensor], description: dict[str, Any],
+          path: str | os.PathLike[str]) -> None:
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:

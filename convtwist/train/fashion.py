@@ -5,6 +5,7 @@ Book: chapter 11.  Source: Xiao, Rasul, Vollgraf, arXiv 1708.07747; Debian packs
 
 import gzip
 import hashlib
+import os
 import zlib
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from convtwist._arguments import check_choice
 __all__ = ["CLASSES", "DEBIAN", "find", "load"]
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
-CLASSES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+CLASSES: tuple[str, ...] = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag",
+                            "Ankle boot")
 
 # Of the unpacked files, since gzip may pack the same bytes in many ways.
 _SHA256 = {
@@ -31,7 +33,7 @@ _ADVICE = (f"install Debian's package (apt-get install dataset-fashion-mnist), o
            "each with or without .gz, into one folder and name it")
 
 
-def find(folder=None) -> Path:
+def find(folder: str | os.PathLike[str] | None = None) -> Path:
     """Return the folder that holds the four files: the given one, or Debian's.
 
     Raises:
@@ -46,7 +48,7 @@ def find(folder=None) -> Path:
     return place
 
 
-def load(split: str, folder=None) -> tuple[Tensor, Tensor]:
+def load(split: str, folder: str | os.PathLike[str] | None = None) -> tuple[Tensor, Tensor]:
     """Return pictures ``(N, 28, 28)`` in ``uint8`` and labels ``(N,)`` in ``int64``.
 
     Args:
@@ -64,13 +66,15 @@ def load(split: str, folder=None) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(images), torch.from_numpy(labels).long()
 
 
-def _path(place, name):
+def _path(place: Path, name: str) -> Path | None:
     """Return the file, packed or not, or None; one half-unpacked name doesn't hide the other."""
     return next((path for path in (place / name, place / f"{name}.gz") if path.is_file()), None)
 
 
-def _array(place, name):
+def _array(place: Path, name: str) -> np.ndarray:
     path = _path(place, name)
+    if path is None:
+        raise FileNotFoundError(f"{place} lacks {name}; {_ADVICE}")
     try:
         data = path.read_bytes()
         if path.suffix == ".gz":

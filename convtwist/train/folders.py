@@ -6,12 +6,13 @@ Book: chapter 11.  Source: the layout of Imagenette and Imagewoof, ``train/CLASS
 import os
 import random
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 __all__ = ["PICTURES", "Listing", "locate", "scan", "split"]
 
-PICTURES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+PICTURES = (".avif", ".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 _SPLITS = ("train", "val", "test")
 
 
@@ -23,7 +24,7 @@ class Listing(NamedTuple):
     classes: list[str]
 
 
-def locate(root) -> dict[str, Path]:
+def locate(root: str | os.PathLike[str]) -> dict[str, Path]:
     """Return the folder of each split: ``"train"``, ``"val"`` and perhaps ``"test"``, or ``"all"`` if it has none.
 
     A folder that holds nothing but one other folder, as an unpacked archive does, is looked through.
@@ -47,10 +48,11 @@ def locate(root) -> dict[str, Path]:
     return found
 
 
-def scan(folder, classes: list[str] | None = None) -> Listing:
+def scan(folder: str | os.PathLike[str], classes: list[str] | None = None) -> Listing:
     """List the pictures in a folder of class folders, sorted by class and name; subfolders belong to their class.
 
-    Hidden files are passed over; other files that are no pictures by their ending are named in a warning.
+    Hidden files are passed over, and so is ``__MACOSX``, which a Mac puts into archives; other files that are no
+    pictures by their ending are named in a warning.
 
     Args:
         folder: holds one folder for each class.
@@ -102,15 +104,19 @@ def split(listing: Listing, share: float, seed: int) -> tuple[Listing, Listing]:
         count = min(len(members) - 1, max(1, round(share * len(members))))
         second.update(random.Random(f"{seed} {name}").sample(members, count))
     kept = [i for i in range(len(listing.paths)) if i not in second]
-    return tuple(Listing([listing.paths[i] for i in part], [listing.labels[i] for i in part], listing.classes)
-                 for part in (kept, sorted(second)))
+
+    def part(which: list[int]) -> Listing:
+        return Listing([listing.paths[i] for i in which], [listing.labels[i] for i in which], listing.classes)
+
+    return part(kept), part(sorted(second))
 
 
-def _entries(folder):
-    """Return the names of a folder's folders and files, sorted, without hidden ones."""
+def _entries(folder: str | os.PathLike[str]) -> tuple[list[str], list[str]]:
+    """Return the names of a folder's folders and files, sorted, without hidden ones and those that a Mac adds."""
     try:
         with os.scandir(folder) as found:
-            entries = sorted((e for e in found if not e.name.startswith(".")), key=lambda entry: entry.name)
+            seen = (e for e in found if not e.name.startswith(".") and e.name != "__MACOSX")
+            entries = sorted(seen, key=lambda entry: entry.name)
     except NotADirectoryError:
         raise ValueError(f"{folder} is a file, not a folder or a known archive") from None
     except OSError as error:
@@ -118,7 +124,7 @@ def _entries(folder):
     return [e.name for e in entries if e.is_dir()], [e.name for e in entries if not e.is_dir()]
 
 
-def _walk(folder, above):
+def _walk(folder: str | os.PathLike[str], above: tuple[str, ...]) -> Iterator[str]:
     """Yield the paths of all files below, sorted; ``above`` are the real paths of the folders on the way here."""
     real = os.path.realpath(folder)
     if real in above:

@@ -5,13 +5,16 @@ package's own.
 """
 
 from collections.abc import Callable
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.types import Device
 
 from convtwist import ConvTwist2d, IsoTwist2d, channels
 from convtwist._arguments import check_channels, check_choice
-from convtwist.operators import OPERATORS, coordinate_grid
+from convtwist.channels import Order
+from convtwist.operators import OPERATORS, Operators, coordinate_grid
 
 __all__ = ["LAYERS", "CoordConv2d", "PermutedConv2d", "builder"]
 
@@ -19,7 +22,11 @@ __all__ = ["LAYERS", "CoordConv2d", "PermutedConv2d", "builder"]
 class CoordConv2d(nn.Module):
     """A convolution that reads two more channels in every group, the coordinates of the input pixel."""
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int = 1, groups: int = 1, device=None):
+    groups: int
+    conv: nn.Conv2d
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1, groups: int = 1,
+                 device: Device = None) -> None:
         super().__init__()
         check_channels(in_channels, out_channels, groups)
         self.groups = groups
@@ -38,8 +45,10 @@ class CoordConv2d(nn.Module):
 class PermutedConv2d(nn.Module):
     """A grouped convolution whose groups read channels of others, in the order of ``channels.permutation``."""
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int, groups: int,
-                 permute: str):
+    order: Tensor
+    conv: nn.Conv2d
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int, groups: int, permute: Order) -> None:
         super().__init__()
         self.register_buffer("order", channels.permutation(permute, in_channels, groups), persistent=False)
         self.conv = nn.Conv2d(in_channels, out_channels, 3, stride, 1, groups=groups, bias=False)
@@ -49,34 +58,36 @@ class PermutedConv2d(nn.Module):
         return self.conv(u.index_select(1, self.order))
 
 
-def _conv2d(in_channels, out_channels, stride=1, groups=1, *, permute=None):
+def _conv2d(in_channels: int, out_channels: int, stride: int = 1, groups: int = 1, *,
+            permute: Order | None = None) -> nn.Module:
     if permute is not None and groups > 1:
         return PermutedConv2d(in_channels, out_channels, stride, groups, permute)
     return nn.Conv2d(in_channels, out_channels, 3, stride, 1, groups=groups, bias=False)
 
 
-def _coord_conv(in_channels, out_channels, stride=1, groups=1):
+def _coord_conv(in_channels: int, out_channels: int, stride: int = 1, groups: int = 1) -> nn.Module:
     return CoordConv2d(in_channels, out_channels, stride, groups)
 
 
-def _iso_twist(in_channels, out_channels, stride=1, groups=1):
+def _iso_twist(in_channels: int, out_channels: int, stride: int = 1, groups: int = 1) -> nn.Module:
     return IsoTwist2d(in_channels, out_channels, bias=False, groups=groups, reduce=stride)
 
 
-def _twist(operators):
-    def build(in_channels, out_channels, stride=1, groups=1, *, permute=None, twist_init="normal", centers=False):
+def _twist(operators: Operators) -> Callable[..., nn.Module]:
+    def build(in_channels: int, out_channels: int, stride: int = 1, groups: int = 1, *, permute: Order | None = None,
+              twist_init: Literal["normal", "zeros"] = "normal", centers: bool = False) -> nn.Module:
         return ConvTwist2d(in_channels, out_channels, 3, stride, 1, groups=groups, bias=False, operators=operators,
                            permute=permute if groups > 1 else None, twist_init=twist_init, centers=centers)
     return build
 
 
-LAYERS = {"conv2d": _conv2d, "coord_conv": _coord_conv, **{name: _twist(name) for name in OPERATORS},
-          "iso_twist": _iso_twist}
+LAYERS: dict[str, Callable[..., nn.Module]] = {
+    "conv2d": _conv2d, "coord_conv": _coord_conv, **{name: _twist(name) for name in OPERATORS}, "iso_twist": _iso_twist}
 _OPTIONS = {"conv2d": ("permute",), "coord_conv": (), "iso_twist": (),
             **dict.fromkeys(OPERATORS, ("permute", "twist_init", "centers"))}
 
 
-def builder(layer: str, **options) -> Callable[..., nn.Module]:
+def builder(layer: str, **options: Any) -> Callable[..., nn.Module]:
     """Return what builds one layer: called as ``(in_channels, out_channels, stride=1, groups=1)``.
 
     Every layer takes ``(batch, in, height, width)`` to ``(batch, out, height / stride, width / stride)``, sides

@@ -4,20 +4,24 @@ Book: chapter 11.
 """
 
 import json
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from lightning.pytorch import LightningModule
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import OptimizerCallable
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 import convtwist
 from convtwist._arguments import check_choice
 from convtwist.train import networks, schedules
+from convtwist.train.data import Pictures
 from convtwist.train.export import load_weights
 from convtwist.train.layers import LAYERS
 from convtwist.train.mixing import mixup, soft_cross_entropy
+from convtwist.train.pictures import Batch
 from convtwist.train.sampling import NOT_COUNTED, key_of, seeded
 
 __all__ = ["Classifier"]
@@ -45,12 +49,28 @@ class Classifier(LightningModule):
         channels_last: lay out pictures and weights so that GPUs with half precision are faster.
     """
 
-    def __init__(self, network: str = "resnet18", layer: str = "similarity", layer_options: dict | None = None,
-                 network_options: dict | None = None, convert: bool = False, convert_options: dict | None = None,
+    network: nn.Module | None
+    description: dict[str, Any]
+    convert: bool
+    convert_options: dict[str, Any]
+    weights: str | None
+    lr: float
+    weight_decay: float
+    twist_lr_scale: float
+    optimizer: OptimizerCallable
+    schedule: str
+    mixup: float
+    smoothing: float
+    channels_last: bool
+    totals: Tensor
+
+    def __init__(self, network: str = "resnet18", layer: str = "similarity",
+                 layer_options: dict[str, Any] | None = None, network_options: dict[str, Any] | None = None,
+                 convert: bool = False, convert_options: dict[str, Any] | None = None,
                  weights: str | None = None, lr: float = 1e-3, weight_decay: float = 0.01,
                  twist_lr_scale: float = 1.0, optimizer: OptimizerCallable = torch.optim.AdamW,
                  schedule: str = "one_cycle", mixup: float = 0.0, smoothing: float = 0.1,
-                 channels_last: bool = False):
+                 channels_last: bool = False) -> None:
         super().__init__()
         check_choice(network, "network", networks.NETWORKS)
         check_choice(layer, "layer", LAYERS)
@@ -67,13 +87,13 @@ class Classifier(LightningModule):
         self.weights, self.mixup, self.smoothing = weights, mixup, smoothing
         self.lr, self.weight_decay, self.twist_lr_scale = lr, weight_decay, twist_lr_scale
         self.optimizer, self.schedule, self.channels_last = optimizer, schedule, channels_last
-        self.network: nn.Module | None = None
+        self.network = None
 
     def configure_model(self) -> None:
         """Build the network for the classes and channels of the data; called again, it does nothing."""
         if self.network is not None:
             return
-        data = self.trainer.datamodule
+        data = _data(self.trainer)
         self.description |= {"classes": len(data.classes), "channels": data.channels}
         with seeded(key_of(data.seed, 3)):  # whatever was drawn before
             network = networks.build(**self.description)
@@ -82,16 +102,28 @@ class Classifier(LightningModule):
                 self.description["convert"] = self.convert_options
         if self.weights is not None:
             load_weights(network, self.weights)
-        self.network = network.to(memory_format=torch.channels_last) if self.channels_last else network
+        if self.channels_last:
+            network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # torch lacks the overload
+        self.network = network
+
+    def built(self) -> nn.Module:
+        """Return the network.
+
+        Raises:
+            RuntimeError: there is none yet.
+        """
+        if self.network is None:
+            raise RuntimeError("there is no network yet; Lightning's Trainer builds it with configure_model()")
+        return self.network
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Take normalised pictures ``(batch, channels, size, size)`` to ``(batch, classes)``."""
         pictures = pictures.to(self.dtype)  # half, where the whole network is
         if self.channels_last:
             pictures = pictures.contiguous(memory_format=torch.channels_last)
-        return self.network(pictures)
+        return self.built()(pictures)
 
-    def training_step(self, batch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss on a batch, mixed by the key of its first picture."""
         pictures, labels, keys = batch
         with seeded(key_of(int(keys[0]), 4)):
@@ -110,9 +142,11 @@ class Classifier(LightningModule):
         """Set the totals to 0."""
         self.totals = torch.zeros(4, dtype=torch.float64)
 
-    on_test_epoch_start = on_validation_epoch_start
+    def on_test_epoch_start(self) -> None:
+        """Set the totals to 0."""
+        self.on_validation_epoch_start()
 
-    def validation_step(self, batch, batch_idx: int) -> None:
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add a batch to the totals: loss, right at first, right among five, pictures."""
         pictures, labels, keys = batch
         outputs, counted = self(pictures).float(), keys != NOT_COUNTED
@@ -121,7 +155,9 @@ class Classifier(LightningModule):
         numbers = torch.stack([loss, best[:, 0], best.any(1), torch.ones_like(loss)])
         self.totals += numbers[:, counted].sum(1).cpu().double()
 
-    test_step = validation_step
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Add a batch to the totals, as in validation."""
+        self.validation_step(batch, batch_idx)
 
     def on_validation_epoch_end(self) -> None:
         """Log the means over all pictures of all processes."""
@@ -131,7 +167,7 @@ class Classifier(LightningModule):
         """Log the means over all pictures of all processes."""
         self._log_means("test")
 
-    def _log_means(self, name):
+    def _log_means(self, name: str) -> None:
         # Lightning would take the mean over batches, of which the last may be smaller, or not counted at all.
         totals = self.trainer.strategy.reduce(self.totals.float().to(self.device), reduce_op="sum")
         if not totals[3]:
@@ -140,9 +176,9 @@ class Classifier(LightningModule):
         for key, value in zip(("loss", "accuracy", "top5"), means, strict=True):
             self.log(f"{name}_{key}", value, prog_bar=key != "top5", rank_zero_only=False)
 
-    def configure_optimizers(self):
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return the optimizer of ``convtwist.param_groups``, and the schedule, step by step."""
-        groups = convtwist.param_groups(self.network, lr=self.lr, weight_decay=self.weight_decay,
+        groups = convtwist.param_groups(self.built(), lr=self.lr, weight_decay=self.weight_decay,
                                         twist_lr_scale=self.twist_lr_scale)
         optimizer = self.optimizer(groups)
         steps = self.trainer.estimated_stepping_batches
@@ -151,16 +187,16 @@ class Classifier(LightningModule):
         scheduler = LambdaLR(optimizer, lambda step: schedules.factor(self.schedule, step, int(steps)))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
-    def about(self) -> dict:
+    def about(self) -> dict[str, Any]:
         """Return what it takes to build the network and feed it: ``"network"``, ``"classes"`` and ``"input"``."""
-        data = self.trainer.datamodule
+        data = _data(self.trainer)
         return json.loads(json.dumps({"network": self.description, "classes": data.classes, "input": data.input}))
 
-    def on_save_checkpoint(self, checkpoint: dict) -> None:
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what :meth:`about` returns, under ``"convtwist"``."""
         checkpoint["convtwist"] = self.about()
 
-    def on_load_checkpoint(self, checkpoint: dict) -> None:
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse the checkpoint of another network or of other classes before any of its numbers is taken.
 
         Raises:
@@ -182,3 +218,7 @@ class Classifier(LightningModule):
             if name not in kept or kept[name].shape != tensor.shape:
                 raise ValueError(f"the checkpoint {path} holds the weights of another network: {name} is "
                                  f"{tuple(kept[name].shape) if name in kept else 'missing'}, not {tuple(tensor.shape)}")
+
+
+def _data(trainer: Trainer) -> Pictures:
+    return trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]  # set, but not declared

@@ -6,6 +6,7 @@ shortcuts that average, blocks that start as nothing, Mish, and 3x3 layers in gr
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -18,9 +19,14 @@ __all__ = ["NETWORKS", "Block", "Bottleneck", "build", "resnet", "resnet50"]
 class Block(nn.Module):
     """Two 3x3 layers and the shortcut."""
 
-    widening = 1
+    widening: ClassVar[int] = 1
 
-    def __init__(self, wide_in: int, narrow: int, stride: int, conv3x3: Callable, shortcut: Callable, act: Callable):
+    body: nn.Sequential
+    shortcut: nn.Module
+    act: nn.Module
+
+    def __init__(self, wide_in: int, narrow: int, stride: int, conv3x3: Callable[..., nn.Module],
+                 shortcut: Callable[[int, int, int], nn.Module], act: Callable[[], nn.Module]) -> None:
         super().__init__()
         self.body = nn.Sequential(
             conv3x3(wide_in, narrow, stride), nn.BatchNorm2d(narrow), act(),
@@ -36,9 +42,14 @@ class Block(nn.Module):
 class Bottleneck(nn.Module):
     """1x1 down, 3x3, 1x1 up, and the shortcut."""
 
-    widening = 4
+    widening: ClassVar[int] = 4
 
-    def __init__(self, wide_in: int, narrow: int, stride: int, conv3x3: Callable, shortcut: Callable, act: Callable):
+    body: nn.Sequential
+    shortcut: nn.Module
+    act: nn.Module
+
+    def __init__(self, wide_in: int, narrow: int, stride: int, conv3x3: Callable[..., nn.Module],
+                 shortcut: Callable[[int, int, int], nn.Module], act: Callable[[], nn.Module]) -> None:
         super().__init__()
         wide = self.widening * narrow
         self.body = nn.Sequential(
@@ -53,23 +64,26 @@ class Bottleneck(nn.Module):
         return self.act(self.body(u) + self.shortcut(u))
 
 
-def _strided(wide_in, wide, stride):
+def _strided(wide_in: int, wide: int, stride: int) -> nn.Module:
     if stride == 1 and wide_in == wide:
         return nn.Identity()
     return nn.Sequential(nn.Conv2d(wide_in, wide, 1, stride, bias=False), nn.BatchNorm2d(wide))
 
 
-def _averaged(round_up):
+def _averaged(round_up: bool) -> Callable[[int, int, int], nn.Module]:
     """Average, then 1x1; sides rounded as by the layer beside it, up for a stride and down for IsoTwist2d."""
-    def shortcut(wide_in, wide, stride):
-        layers = [] if stride == 1 else [nn.AvgPool2d(stride, stride, ceil_mode=round_up, count_include_pad=False)]
+    def shortcut(wide_in: int, wide: int, stride: int) -> nn.Module:
+        layers: list[nn.Module] = []
+        if stride != 1:
+            layers += [nn.AvgPool2d(stride, stride, ceil_mode=round_up, count_include_pad=False)]
         if wide_in != wide:
             layers += [nn.Conv2d(wide_in, wide, 1, bias=False), nn.BatchNorm2d(wide)]
         return nn.Sequential(*layers)
     return shortcut
 
 
-def _stem(kind, channels, conv3x3, act):
+def _stem(kind: str, channels: int, conv3x3: Callable[..., nn.Module],
+          act: Callable[[], nn.Module]) -> list[nn.Module]:
     """Return the layers in front of the first block, 64 channels wide at their end."""
     if kind == "imagenet":
         return [nn.Conv2d(channels, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64), act(), nn.MaxPool2d(3, 2, 1)]
@@ -79,9 +93,10 @@ def _stem(kind, channels, conv3x3, act):
             conv3x3(64, 64), nn.BatchNorm2d(64), act(), nn.MaxPool2d(3, 2, 1)]
 
 
-def resnet(conv3x3: Callable[..., nn.Module], depths: Sequence[int], *, block: type = Bottleneck, classes: int = 10,
-           channels: int = 3, stem: str = "imagenet", group_width: int | None = None, shortcut: str = "stride",
-           zero_last: bool = False, act: Callable[[], nn.Module] = lambda: nn.ReLU(inplace=True)) -> nn.Module:
+def resnet(conv3x3: Callable[..., nn.Module], depths: Sequence[int], *,
+           block: type[Block] | type[Bottleneck] = Bottleneck, classes: int = 10, channels: int = 3,
+           stem: str = "imagenet", group_width: int | None = None, shortcut: str = "stride", zero_last: bool = False,
+           act: Callable[[], nn.Module] = lambda: nn.ReLU(inplace=True)) -> nn.Sequential:
     """Return a network from ``(batch, channels, height, width)`` to ``(batch, classes)``.
 
     Args:
@@ -101,14 +116,14 @@ def resnet(conv3x3: Callable[..., nn.Module], depths: Sequence[int], *, block: t
         ValueError: an argument is out of range.
     """
     check_choice(stem, "stem", ("imagenet", "deep", "small"))
-    join = {"stride": _strided, "average": _averaged(True), "average_down": _averaged(False)}
-    join = join[check_choice(shortcut, "shortcut", join)]
+    joins = {"stride": _strided, "average": _averaged(True), "average_down": _averaged(False)}
+    join = joins[check_choice(shortcut, "shortcut", joins)]
     grouped = conv3x3
     if group_width is not None:
         if 64 % check_whole(group_width, "group_width"):
             raise ValueError(f"group_width must divide 64, the width of the first stage, got {group_width}")
 
-        def grouped(width_in, width_out, stride=1):
+        def grouped(width_in: int, width_out: int, stride: int = 1) -> nn.Module:
             # The first layer of a Block widens: its groups are those of its narrower side.
             return conv3x3(width_in, width_out, stride, groups=min(width_in, width_out) // group_width)
 
@@ -117,19 +132,20 @@ def resnet(conv3x3: Callable[..., nn.Module], depths: Sequence[int], *, block: t
     for stage, depth in enumerate(depths):
         narrow = 64 * 2**stage
         for index in range(depth):
-            layers.append(block(width, narrow, 2 if index == 0 and stage > 0 else 1, grouped, join, act))
+            added = block(width, narrow, 2 if index == 0 and stage > 0 else 1, grouped, join, act)
+            layers.append(added)
             if zero_last:
-                nn.init.zeros_(layers[-1].body[-1].weight)
+                nn.init.zeros_(added.body[-1].get_parameter("weight"))
             width = block.widening * narrow
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, classes))
 
 
-def resnet50(conv3x3: Callable[..., nn.Module], classes: int = 10) -> nn.Module:
+def resnet50(conv3x3: Callable[..., nn.Module], classes: int = 10) -> nn.Sequential:
     """Return ResNet-50 as published; ``conv3x3(in, out, stride)`` builds its sixteen 3x3 layers."""
     return resnet(conv3x3, (3, 4, 6, 3), classes=classes)
 
 
-NETWORKS = {
+NETWORKS: dict[str, dict[str, Any]] = {
     "resnet18": {"depths": (2, 2, 2, 2), "block": Block},
     "resnet50": {"depths": (3, 4, 6, 3)},
     "bottleneck": {"depths": (4, 6, 8, 10), "stem": "deep", "group_width": 8, "shortcut": "average",
@@ -138,7 +154,7 @@ NETWORKS = {
 
 
 def build(network: str = "resnet50", layer: str = "conv2d", *, classes: int = 10, channels: int = 3,
-          layer_options: dict | None = None, **options) -> nn.Module:
+          layer_options: dict[str, Any] | None = None, **options: Any) -> nn.Sequential:
     """Return a network by its name, with a layer of :func:`convtwist.train.layers.builder` by its name.
 
     ``"bottleneck"`` is the thread's: depths 4, 6, 8, 10, groups of 8 channels (``group_width=4`` for the other);

@@ -58,7 +58,7 @@ def configs() -> dict[str, str]:
 
 def overview() -> str:
     """Return the page that ``--help`` prints."""
-    def table(rows):
+    def table(rows: dict[str, str]) -> str:
         return "\n".join(f"  {name:14} {line}" for name, line in rows.items())
 
     return _ABOUT.format(program=program(), commands=table(COMMANDS), configs=table(configs()))

@@ -7,6 +7,7 @@ sides 3:4 to 4:3), the evaluation's cut the middle, as in fastai's imagenette re
 import math
 import warnings
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -17,7 +18,13 @@ from torch.utils.data import Dataset
 from convtwist import images
 from convtwist.train.sampling import NOT_COUNTED
 
-__all__ = ["ArrayPictures", "FilePictures", "middle_cut", "random_cut"]
+__all__ = ["ArrayPictures", "Batch", "FilePictures", "Item", "middle_cut", "random_cut"]
+
+Item: TypeAlias = tuple[Tensor, int, int]
+"""A picture ``(channels, size, size)`` in uint8, its label and its key."""
+
+Batch: TypeAlias = tuple[Tensor, Tensor, Tensor]
+"""Pictures ``(batch, channels, size, size)``, labels and keys ``(batch,)``."""
 
 
 def random_cut(height: int, width: int, least: float, draw: np.random.Generator) -> tuple[int, int, int, int]:
@@ -37,7 +44,7 @@ def middle_cut(height: int, width: int) -> tuple[int, int, int, int]:
     return (height - side) // 2, (width - side) // 2, side, side
 
 
-def _item(picture: Tensor, label: int, key: int, size: int, least: float | None):
+def _item(picture: Tensor, label: int, key: int, size: int, least: float | None) -> Item:
     """Cut and shrink ``(channels, height, width)`` in uint8; at random where ``least`` is a share."""
     _, height, width = picture.shape
     if least is None:
@@ -50,24 +57,29 @@ def _item(picture: Tensor, label: int, key: int, size: int, least: float | None)
     return F.interpolate(cut, (size, size), mode="bilinear", antialias=True)[0], label, key
 
 
-class ArrayPictures(Dataset):
+class ArrayPictures(Dataset[Item]):
     """Pictures in memory, ``(N, height, width)`` in uint8, and their labels ``(N,)``.
 
     An item is ``(picture, label, key)``, the picture ``(1, size, size)`` in uint8.
     """
 
-    def __init__(self, pictures: Tensor, labels: Tensor, *, size: int, least: float | None):
+    pictures: Tensor
+    labels: Tensor
+    size: int
+    least: float | None
+
+    def __init__(self, pictures: Tensor, labels: Tensor, *, size: int, least: float | None) -> None:
         self.pictures, self.labels, self.size, self.least = pictures, labels, size, least
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, where):
+    def __getitem__(self, where: int | tuple[int, int]) -> Item:
         index, key = where if isinstance(where, tuple) else (where, 0)
         return _item(self.pictures[index][None], int(self.labels[index]), key, self.size, self.least)
 
 
-class FilePictures(Dataset):
+class FilePictures(Dataset[Item]):
     """Picture files and their labels; an item is ``(picture, label, key)``, ``(3, size, size)`` in uint8.
 
     Args:
@@ -79,8 +91,14 @@ class FilePictures(Dataset):
             and trains on the next one instead, or, where ``least`` is ``None``, leaves it out of the count.
     """
 
+    paths: np.ndarray
+    labels: np.ndarray
+    size: int
+    least: float | None
+    on_corrupt: str
+
     def __init__(self, paths: Sequence[str], labels: Sequence[int], *, size: int, least: float | None,
-                 on_corrupt: str):
+                 on_corrupt: str) -> None:
         # Arrays rather than lists: workers share their memory without copying it as they count references.
         self.paths, self.labels = np.array(paths), np.array(labels)
         self.size, self.least, self.on_corrupt = size, least, on_corrupt
@@ -88,7 +106,7 @@ class FilePictures(Dataset):
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, where):
+    def __getitem__(self, where: int | tuple[int, int]) -> Item:
         index, key = where if isinstance(where, tuple) else (where, 0)
         for step in range(len(self)):
             other = (index + step) % len(self)
@@ -99,7 +117,7 @@ class FilePictures(Dataset):
                 return torch.zeros(3, self.size, self.size, dtype=torch.uint8), int(self.labels[index]), NOT_COUNTED
         raise ValueError(f"none of the {len(self)} pictures can be read; the first is {self.paths[0]}")
 
-    def _read(self, index):
+    def _read(self, index: int) -> Tensor | None:
         path = str(self.paths[index])
         try:
             array = images.load(path)
@@ -109,8 +127,4 @@ class FilePictures(Dataset):
             instead = "left out of the count" if self.least is None else "another takes its place"
             warnings.warn(f"{error}; {instead}", stacklevel=2)
             return None
-        if array.dtype == np.uint16:
-            array = (array >> 8).astype(np.uint8)
-        elif array.dtype != np.uint8:
-            array = (array * 255).round().astype(np.uint8)
-        return torch.from_numpy(array).permute(2, 0, 1)
+        return torch.from_numpy(images.to_uint8(array)).permute(2, 0, 1)

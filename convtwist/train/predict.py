@@ -5,9 +5,11 @@ one linear layer, so the map is exact: its mean is the class's output, apart fro
 """
 
 import argparse
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -17,10 +19,13 @@ from convtwist.train.export import load_network
 from convtwist.train.overview import program
 from convtwist.train.pictures import FilePictures
 
+if TYPE_CHECKING:
+    from convtwist.plot import Picture
+
 __all__ = ["activation_map", "main", "overlay", "prepare", "read_picture"]
 
 
-def read_picture(path, size: int) -> Tensor:
+def read_picture(path: str | os.PathLike[str], size: int) -> Tensor:
     """Return the middle square of a picture file as ``(3, size, size)`` in uint8, as in validation.
 
     Raises:
@@ -58,7 +63,7 @@ def activation_map(network: nn.Sequential, batch: Tensor) -> tuple[Tensor, Tenso
     return network[-3:](features), torch.einsum("kc,bchw->bkhw", network[-1].weight, features)
 
 
-def overlay(picture: Tensor, activation: Tensor, title: str):
+def overlay(picture: Tensor, activation: Tensor, title: str) -> "Picture":
     """Return a ``convtwist.plot.Picture`` of a map ``(rows, columns)`` over a picture ``(3, size, size)`` in uint8."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.figure import Figure
@@ -107,7 +112,7 @@ def main(args: list[str]) -> int:
     return 0
 
 
-def _show(network, about, path, file, top):
+def _show(network: nn.Sequential, about: dict[str, Any], path: str, file: Path, top: int) -> None:
     given = about["input"]
     picture = read_picture(path, given["size"])
     outputs, maps = activation_map(network, prepare(picture, given["mean"], given["std"]))
@@ -121,7 +126,7 @@ def _show(network, about, path, file, top):
     print(f"  map of {about['classes'][order[0]]} in {file}")
 
 
-def _files(pictures, folder):
+def _files(pictures: list[str], folder: Path) -> Iterator[Path]:
     """Return one name for each picture's map, none twice."""
     taken = set()
     for path in pictures:

@@ -29,7 +29,7 @@ def seeded(key: int) -> Iterator[None]:
         yield
 
 
-class KeySampler(DistributedSampler):
+class KeySampler(DistributedSampler[tuple[int, int]]):
     """Yields ``(index, key)``, the pictures of this process in their order, each with its own seed.
 
     All processes get equally many.  What that takes beyond the data set's length is drawn twice in training; in
@@ -37,8 +37,13 @@ class KeySampler(DistributedSampler):
     makes Lightning leave it in its place and tell it the epoch.
     """
 
-    def __init__(self, length: int, *, training: bool, seed: int, processes: int = 1, rank: int = 0):
-        super().__init__(range(length), processes, rank, shuffle=training, seed=seed)
+    length: int
+    training: bool
+
+    def __init__(self, length: int, *, training: bool, seed: int, processes: int = 1, rank: int = 0) -> None:
+        # Of the data set it asks no more than the length.
+        super().__init__(range(length),  # pyright: ignore[reportArgumentType]
+                         processes, rank, shuffle=training, seed=seed)
         self.length = length
         self.training = training
 

@@ -6,6 +6,7 @@ with it a run could not be continued for more epochs than it was begun with, as 
 """
 
 import math
+from collections.abc import Callable
 
 from convtwist._arguments import check_choice
 
@@ -46,8 +47,9 @@ def factor(schedule: str, step: int, steps: int) -> float:
     return SCHEDULES[check_choice(schedule, "schedule", SCHEDULES)](min(1.0, step / max(1, steps - 1)))
 
 
-def _cosine(start, end, progress):
+def _cosine(start: float, end: float, progress: float) -> float:
     return float(end + (start - end) * (1 + math.cos(math.pi * progress)) / 2)
 
 
-SCHEDULES = {"one_cycle": one_cycle, "flat_and_anneal": flat_and_anneal, "constant": constant}
+SCHEDULES: dict[str, Callable[[float], float]] = {
+    "one_cycle": one_cycle, "flat_and_anneal": flat_and_anneal, "constant": constant}

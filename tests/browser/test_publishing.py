@@ -26,7 +26,7 @@ FIRST = {  # what is looked for, and the page that should come first
     "transposed convolution": "05_upsampling", "Transposed convolutions": "05_upsampling",
     "upsampling": "05_upsampling", "checkerboard": "05_upsampling",
     "convolution": "01_cross", "padding": "03_padding", "stride": "03_padding",
-    "receptive field": "01_cross", "relu": "04_rect", "max pooling": "04_rect", "sobel": "06_reading",
+    "receptive field": "03_padding", "relu": "04_rect", "max pooling": "04_rect", "sobel": "06_reading",
     "rotation": "08_flows", "convtwist": "09_convtwist", "small world": "10_groups", "convert": "12_use_it",
     "ConvTwist2d": "api_layers.html", "glossary": "notation",
 }
@@ -73,7 +73,7 @@ def test_search_puts_the_natural_chapter_first(open_page, book_html):
 
 @pytest.mark.parametrize(("query", "page_name", "section"), [
     ("padding", "03_padding_stride_dilation", "padding"), ("dilation", "03_padding_stride_dilation", "dilation"),
-    ("Dirichlet", "03_padding_stride_dilation", "what-stands-in-the-frame"),
+    ("Dirichlet", "03_padding_stride_dilation", "padding-modes"),
 ])
 def test_a_result_opens_at_its_section(open_page, book_html, query, page_name, section):
     """A result leads to where the words are, not to the top of a long page, and marks them, in the text only."""
