@@ -9,6 +9,7 @@ it is a cell's last line.
 """
 
 import base64
+import html
 import io
 import os
 import textwrap
@@ -24,11 +25,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from torch import Tensor
 
-from convtwist.images import to_uint8
+from convtwist.images import to_image, to_uint8
 from convtwist.results.intervals import mean_interval
 
-__all__ = ["Picture", "arrows", "before_after", "curves", "feature_maps", "intervals", "kernels", "numbers", "panels",
-           "photo", "runs"]
+__all__ = ["Animation", "Picture", "animation", "arrows", "before_after", "curves", "feature_maps", "intervals",
+           "kernels", "numbers", "panels", "photo", "runs"]
 
 Numbers: TypeAlias = np.ndarray | Tensor
 Crop: TypeAlias = tuple[float, float, float, float]
@@ -75,6 +76,63 @@ class Picture:
             options = {"format": "jpeg", "pil_kwargs": {"quality": 88, "subsampling": 0, "optimize": True}}
         self.figure.savefig(buffer, dpi=DPI, bbox_inches="tight", facecolor="white", **options)
         return buffer.getvalue()
+
+
+class Animation:
+    """A moving picture that repeats, with a still in its place in print and for readers who asked for less motion.
+
+    ``moving`` and ``still`` are the encoded files, both WebP.
+    """
+
+    moving: bytes
+    still: bytes
+    alt: str
+
+    def __init__(self, moving: bytes, still: bytes, alt: str, width: int) -> None:
+        self.moving, self.still, self.alt, self._width = moving, still, alt, width
+
+    def __repr__(self) -> str:
+        return f"Animation({self.alt!r})"
+
+    def _repr_html_(self) -> str:
+        width, height = _size(self.moving)
+        size = f'width="{self._width}" height="{round(height * self._width / width)}"'
+        images = [f'<img class="{kind}" alt="{html.escape(self.alt)}" {size} '
+                  f'src="data:image/webp;base64,{base64.b64encode(file).decode()}">'
+                  for kind, file in (("moving", self.moving), ("still", self.still))]
+        return ("<style>.convtwist-animation img { max-width: 100%; height: auto; }\n"
+                ".convtwist-animation .still { display: none; }\n"
+                "@media print, (prefers-reduced-motion: reduce) {\n"
+                ".convtwist-animation .moving { display: none; }\n"
+                ".convtwist-animation .still { display: inline; } }</style>\n"
+                f'<div class="convtwist-animation">{images[0]}{images[1]}</div>')
+
+
+def animation(frames: Iterable[Numbers], *, alt: str, width: int = 360, seconds: float = 0.08) -> Animation:
+    """Make a moving picture out of pictures with values from 0 to 1; it rests on the last one and starts again.
+
+    Args:
+        frames: at least two pictures of one size, as :func:`convtwist.images.to_image` takes them.
+        alt: what a reader who can't see the motion should know.
+        width: of the picture on the page, in pixels.
+        seconds: how long each frame is shown; the first and the last stay for a second longer.
+
+    Raises:
+        ValueError: fewer than two frames, or frames of different sizes; no alt text.
+    """
+    from PIL import Image
+
+    _check_alt(alt)
+    pictures = [Image.fromarray(to_image(frame)).convert("RGB") for frame in frames]
+    if len(pictures) < 2 or len({picture.size for picture in pictures}) > 1:
+        sizes = sorted({picture.size for picture in pictures})
+        raise ValueError(f"frames must be at least two pictures of one size, got {len(pictures)} of sizes {sizes}")
+    moving, still = io.BytesIO(), io.BytesIO()
+    shown = [round(1000 * seconds)] * len(pictures)
+    shown[0] = shown[-1] = shown[0] + 1000
+    pictures[0].save(moving, "WEBP", save_all=True, append_images=pictures[1:], duration=shown, loop=0, quality=60)
+    pictures[-1].save(still, "WEBP", quality=75)
+    return Animation(moving.getvalue(), still.getvalue(), alt, width)
 
 
 def photo(image: Numbers, *, alt: str, title: str = "", crop: Crop | None = None) -> Picture:
@@ -312,9 +370,13 @@ def _named(axis, names, x):
     axis.grid(axis="x", alpha=0.3)
 
 
-def _figure(alt, width, height):
+def _check_alt(alt: str) -> None:
     if not isinstance(alt, str) or len(alt.split()) < 3:
         raise ValueError(f"alt must say in words what the figure shows, got {alt!r}")
+
+
+def _figure(alt, width, height):
+    _check_alt(alt)
     return Figure(figsize=(width, height), layout="constrained")
 
 

@@ -228,3 +228,19 @@ def test_runs_are_drawn_one_by_one_and_intervals_from_end_to_end():
     axis, = plot.intervals({"twist": (7, 6, 8)}, x="points", alt="one interval only").figure.axes
     assert list(axis.lines[1].get_xdata()) == [6, 8] and list(axis.lines[2].get_xdata()) == [7]
     assert axis.get_xlim()[0] <= 0  # zero is seen
+
+
+def test_an_animation_has_all_frames_and_a_still_that_is_the_last_one():
+    frames = [torch.full((1, 1, 20, 30), level) for level in (0.0, 0.5, 1.0)]
+    moving = plot.animation(frames, alt='dark, then "bright" pictures', width=60)
+    with Image.open(io.BytesIO(moving.moving)) as picture:
+        assert (picture.n_frames, picture.size, picture.info["loop"]) == (3, (30, 20), 0)
+    with Image.open(io.BytesIO(moving.still)) as picture:
+        assert picture.convert("L").getextrema()[0] > 250
+    page = moving._repr_html_()
+    assert page.count('alt="dark, then &quot;bright&quot; pictures" width="60" height="40"') == 2
+    assert "prefers-reduced-motion" in page and "print" in page
+    with pytest.raises(ValueError, match="at least two pictures of one size"):
+        plot.animation([torch.zeros(4, 4), torch.zeros(5, 4)], alt="two sizes, no animation")
+    with pytest.raises(ValueError, match="alt must say"):
+        plot.animation(frames, alt="")
