@@ -264,7 +264,8 @@ def _dynamo_exports() -> bool:
     return getattr(torch.compiler, "is_exporting", bool)() or InstructionTranslator.current_tx().output.export
 
 
-_dynamo_exports._dynamo_marked_constant = True  # torch.compiler.assume_constant_result, which would import Dynamo now
+# torch.compiler.assume_constant_result, which would import Dynamo now
+_dynamo_exports._dynamo_marked_constant = True  # pyright: ignore[reportFunctionMemberAccess]
 
 
 def as_shown(value: object) -> str:

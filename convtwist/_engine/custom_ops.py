@@ -33,7 +33,8 @@ def _transformed() -> bool:
     return torch._C._are_functorch_transforms_active()
 
 
-_transformed._dynamo_marked_constant = True  # Dynamo keeps a guard of its own on the transforms around it
+# Dynamo keeps a guard of its own on the transforms around it.
+_transformed._dynamo_marked_constant = True  # pyright: ignore[reportFunctionMemberAccess]
 
 
 def twist(source: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | None, padding: tuple[int, int],

@@ -96,6 +96,7 @@ def _pairs(model: nn.Module) -> list[tuple[str, str]]:
 
 
 def _folded(layer: nn.Module, norm: nn.Module, name: str) -> nn.Module:
+    assert isinstance(layer, _FOLDS)  # no other is found
     if norm.training or not isinstance(norm, nn.BatchNorm2d) or norm.running_mean is None or norm.running_var is None:
         raise ValueError(f"the normalisation behind {shown(name)} must be a BatchNorm2d in evaluation that has kept "
                          "its running statistics; call model.eval() first")
@@ -121,7 +122,7 @@ def _scaled(weights: Tensor, scale: Tensor, axis: int) -> Tensor:
     return weights * scale.view([-1 if k == axis else 1 for k in range(weights.ndim)])
 
 
-def _replace(layer: nn.Module, key: str, value: Tensor) -> None:
+def _replace(layer: ConvTwist2d | IsoTwist2d | nn.Conv2d, key: str, value: Tensor) -> None:
     layer._parameters[key] = nn.Parameter(value, requires_grad=layer.weight.requires_grad)
 
 

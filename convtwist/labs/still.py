@@ -7,6 +7,7 @@ import base64
 import io
 
 import numpy as np
+import numpy.typing as npt
 
 from convtwist import images
 
@@ -15,7 +16,7 @@ __all__ = ["LONGEST_SIDE", "to_bytes_image", "to_data_url"]
 LONGEST_SIDE = 256
 
 
-def to_bytes_image(photo) -> np.ndarray:
+def to_bytes_image(photo: npt.ArrayLike) -> np.ndarray:
     """Return ``photo`` as uint8, shaped ``(H, W)`` or ``(H, W, 3)``.
 
     Args:
@@ -34,7 +35,7 @@ def to_bytes_image(photo) -> np.ndarray:
     return pixels[..., 0] if grey else pixels
 
 
-def to_data_url(photo) -> str:
+def to_data_url(photo: npt.ArrayLike) -> str:
     """Return ``photo`` as a JPEG data URL, at most 256 pixels on its longer side; see `to_bytes_image`.
 
     Pillow's Lanczos filter shrinks it: of so small a picture it keeps more detail than ``images.resize``.
@@ -44,8 +45,8 @@ def to_data_url(photo) -> str:
     image = Image.fromarray(to_bytes_image(photo))
     scale = LONGEST_SIDE / max(image.size)
     if scale < 1:
-        size = tuple(max(1, round(side * scale)) for side in image.size)
-        image = image.resize(size, Image.Resampling.LANCZOS)
+        width, height = (max(1, round(side * scale)) for side in image.size)
+        image = image.resize((width, height), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=80, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
