@@ -196,6 +196,7 @@ def _eight_bits(picture, name, notes):
             from PIL import ImageCms
 
             applied = ImageCms.applyTransform(picture.convert(transform.input_mode), transform)
+            assert applied is not None  # it would be if the picture itself were changed
             if clear:
                 applied.putalpha(picture.getchannel("A"))
             picture = applied
@@ -211,7 +212,8 @@ def _to_srgb(profile, kind):
 
     try:
         given = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        mode = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}[given.profile.xcolor_space.strip()]
+        space = given.profile.xcolor_space  # pyright: ignore[reportAttributeAccessIssue]  # or the file it came from
+        mode = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}[space.strip()]
         transform = ImageCms.buildTransform(given, ImageCms.createProfile("sRGB"), mode, "RGB")
     except Exception:
         raise ValueError("it cannot be read") from None
