@@ -220,7 +220,8 @@ def _shrink(source: Tensor) -> int:
 
     A field is at most eight times as large as the input, by its taps.
     """
-    return 8 if source.dtype == torch.float16 or torch.is_autocast_enabled(source.device.type) else 1
+    cast = source.device.type != "meta" and torch.is_autocast_enabled(source.device.type)
+    return 8 if cast or source.dtype == torch.float16 else 1
 
 
 def mixed(bank: Tensor, weights: Tensor, bias: Tensor | None, groups: int) -> Tensor:
