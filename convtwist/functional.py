@@ -111,7 +111,7 @@ def conv_twist2d(input: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | No
 
 def iso_twist2d(input: Tensor, weight: Tensor, bias: Tensor | None = None, *, groups: int = 1, reduce: int = 1,
                 coords: Coords = "centered") -> Tensor:
-    """Mix u, its Laplacian, E u and R u: what commutes with turns and zooms about the centre.
+    """Mix u, its Laplacian, E u and R u: what commutes with turns about the centre.
 
     Args:
         input: ``(batch, in, height, width)`` or ``(in, height, width)``; zeros lie beyond its border.

@@ -1,8 +1,9 @@
-"""IsoTwist2d, the layer that cannot tell how the camera was turned or how far away it stood.
+"""IsoTwist2d, the layer that commutes with turns of its input about the centre.
 
 Book: chapter 9.  Source: new here.  Among the operators of first order with linear coefficients, E and R span
-those that commute with every turn and zoom about the centre; among ordinary kernels only the identity and the
-Laplacian do.  A layer made of these four has the symmetry built in and needs 4 weights where a convolution has 9.
+those that commute with every turn about the centre; among ordinary kernels only the identity and the Laplacian
+do.  A layer made of these four has the symmetry built in and needs 4 weights where a convolution has 9.  It does not
+commute with zooms: a zoom by f makes the Laplacian f^2 times smaller.
 """
 
 import math
@@ -23,8 +24,9 @@ torch.fx.wrap("iso_twist2d")
 class IsoTwist2d(nn.Module):
     """Mixes u, its Laplacian, E u and R u; turns with its input about the centre of the map.
 
-    Quarter turns come out exactly; other angles and zooms up to the error of the grid.  There are zeros beyond
-    the border, so the output is as large as the input.
+    Quarter turns come out exactly; other angles up to the error of the grid.  Zooms do not: the Laplacian of a
+    picture zoomed by f is f^2 times smaller.  There are zeros beyond the border, so the output is as large as the
+    input.
 
     Args:
         in_channels, out_channels: channels read and made.
