@@ -3,9 +3,6 @@
 Book: chapter 12.  Source: new here.
 """
 
-import importlib.metadata
-import importlib.util
-import platform
 from typing import Literal, overload
 
 import torch
@@ -48,6 +45,8 @@ def show_config(mode: str = "stdout") -> dict[str, str] | None:
 
 
 def _entries() -> dict[str, str]:
+    import platform
+
     import convtwist
 
     return {
@@ -75,6 +74,9 @@ def _compiler() -> str:
 
 
 def _triton() -> str:
+    import importlib.metadata
+    import importlib.util
+
     if importlib.util.find_spec("triton") is None:
         return "not installed"
     try:
