@@ -3,8 +3,8 @@
 Book: chapter 12.  Source: new here.
 
 Left to itself, the compiler writes the whole bank of fields to memory and reads it back to mix it.  These operators
-take the steps of training without a compiler (``steps``), with the fields made and mixed by C++ (``cpp``).  Inside,
-maps are in ``channels_last``, in which oneDNN convolves fastest; what comes out is laid out as by ``nn.Conv2d``.
+take the steps of training without a compiler (``steps``), with the fields made and mixed by C++ (``cpp``).  Maps
+are in ``channels_last``, in which oneDNN convolves fastest, and so is what comes out.
 """
 
 from collections.abc import Callable, Sequence
@@ -40,26 +40,12 @@ _transformed._dynamo_marked_constant = True  # pyright: ignore[reportFunctionMem
 def twist(source: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | None, padding: tuple[int, int],
           dilation: tuple[int, int], coords: Coords, groups: int, stride: tuple[int, int]) -> Tensor:
     """Compute ``ConvTwist2d``."""
-    output = torch.ops.convtwist.twist(_last(source), weight, twist, bias, padding, dilation, coords, groups, stride)
-    return output if _like_last(source) or _like_last(weight) else output.contiguous()
+    return torch.ops.convtwist.twist(_last(source), weight, twist, bias, padding, dilation, coords, groups, stride)
 
 
 def iso(source: Tensor, weight: Tensor, bias: Tensor | None, reduce: int, coords: Coords) -> Tensor:
     """Compute ``IsoTwist2d`` without groups."""
-    output = torch.ops.convtwist.iso(_last(source), weight, bias, reduce, coords)
-    return output if _like_last(source) else output.contiguous()
-
-
-def _like_last(tensor: Tensor) -> bool:
-    """Say whether a convolution takes a tensor for ``channels_last``, as ``Tensor::suggest_memory_format`` does."""
-    least, strides = 0, tensor.stride()
-    if strides[1] == 0:
-        return False
-    for axis in (1, 3, 2, 0):
-        if tensor.shape[axis] == 0 or strides[axis] < least or (axis == 0 and least == strides[1]):
-            return False
-        least = strides[axis] * max(tensor.shape[axis], 1)
-    return True
+    return torch.ops.convtwist.iso(_last(source), weight, bias, reduce, coords)
 
 
 def _last(maps: Tensor) -> Tensor:
