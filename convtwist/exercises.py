@@ -13,10 +13,8 @@ import torch
 
 __all__ = ["check", "observe"]
 
-_MISSING = object()
 
-
-def check(answer: object, expected: object = _MISSING, *, solution: object = None,
+def check(answer: object, expected: object = ..., *, solution: object = None,
           where: Callable[[Any], object] | None = None, given: tuple[Any, ...] | None = None, hint: str = "",
           rtol: float | None = None, atol: float = 1e-5) -> None:
     """Print one line that says whether ``answer`` is right, or what differs and where; the run goes on either way.
@@ -46,7 +44,7 @@ def check(answer: object, expected: object = _MISSING, *, solution: object = Non
     >>> check(None, 7, solution=7)
     Not answered yet: replace None in the cell above. (The solution passes this check.)
     """
-    if expected is _MISSING and where is None:
+    if expected is ... and where is None:
         raise TypeError("check needs what is expected, or a function where= that says what is right")
 
     def fault(value: object) -> str:
@@ -93,7 +91,7 @@ def _fault(value, expected, where, given, rtol, atol):
             form = _form(value)
             if not where(torch.as_tensor(form).float() if isinstance(form, np.ndarray) else value):
                 return f"{_named(value)} does not do what is asked"
-            if expected is _MISSING:
+            if expected is ...:
                 return ""
         return _difference(_form(value), _form(expected), rtol, atol, ())
     except Exception as error:

@@ -6,7 +6,11 @@
 // earliest first, since it introduces them. Within a chapter, reading.js goes to the section.
 
 // Words at home in a chapter whose title says it otherwise, or where an earlier chapter mentions them in passing.
-const HOMES = { convolution: "01", relu: "04", rotation: "08", convert: "12" };
+const HOMES = {
+  convolution: "01", relu: "04", rotation: "08", convert: "12",
+  // A heading is offered only if half of it was typed.
+  "same padding": "03", "max pooling": "04", "average pooling": "04",
+};
 
 const stems = text => {
   const stemmer = new Stemmer();

@@ -30,6 +30,21 @@ FIRST = {  # what is looked for, and the page that should come first
     "rotation": "08_flows", "convtwist": "09_convtwist", "small world": "10_groups", "convert": "12_use_it",
     "ConvTwist2d": "api_layers.html", "glossary": "notation",
 }
+TERMS = {  # the field's terms, and the section that explains each
+    "max pooling": "04_rectification_and_pooling.html#max-pooling-and-average-pooling",
+    "checkerboard artifacts": "05_upsampling_and_transposed_convolution.html#checkerboard-artifacts",
+    "1x1 convolution": "02_channels_and_parameters.html#convolution-mixing-channels",
+    "vertical edge": "01_cross_correlation.html#edge-detection-what-a-kernel-responds-to",
+    "global average pooling": "04_rectification_and_pooling.html#global-average-pooling",
+    "im2col": "01_cross_correlation.html#im2col-cross-correlation-as-a-matrix-product",
+    "receptive field": "03_padding_stride_dilation.html#receptive-field",
+    "depthwise": "02_channels_and_parameters.html#depthwise-separable-convolution",
+    "equivariance": "01_cross_correlation.html#translation-equivariance-the-same-everywhere-only-nearby",
+    "feature map": "02_channels_and_parameters.html#several-filters-feature-maps",
+    "same padding": "03_padding_stride_dilation.html#padding",
+    "deconvolution": "05_upsampling_and_transposed_convolution.html#deconvolution-undoing-a-convolution",
+    "unpooling": "05_upsampling_and_transposed_convolution.html#max-unpooling",
+}
 PAPER = """() => {
   const article = document.querySelector("article.bd-article");
   const gone = [".bd-sidebar-primary", ".bd-sidebar-secondary", ".bd-header-article", ".prev-next-footer", ".copybtn",
@@ -89,6 +104,19 @@ def test_a_result_opens_at_its_section(open_page, book_html, query, page_name, s
     assert page.locator(".bd-sidebar-primary .highlighted").evaluate_all(plain) == 0
 
 
+def test_the_first_result_explains_the_term(open_page, book_html):
+    """Whoever looks for a term of the field lands at the section that explains it, in one click."""
+    landed = {}
+    page = open_page((book_html / "search.html").as_uri())
+    for term in TERMS:
+        page.goto((book_html / "search.html").as_uri() + "?q=" + term.replace(" ", "+"))
+        page.locator("#search-results li a[data-marked]").first.wait_for(timeout=10_000)
+        page.locator("#search-results li a").first.click()
+        page.wait_for_url(re.compile(r"html#[\w-]+$"))
+        landed[term] = page.url.rpartition("/")[2]
+    assert landed == TERMS
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_a_printed_chapter_is_readable(open_page, theme, tmp_path):
     """On A4: the text alone, dark on white, solutions unfolded, nothing wider than the sheet, no figure in two."""
@@ -131,7 +159,7 @@ def test_book_as_pdf(book_html, browser, short_toc, tmp_path):
     assert titles[-1] == "5. Upsampling and transposed convolution"
     text = " ".join("".join(page.extract_text() for page in reader.pages).split())
     assert text.count("It runs in the pages of the book, not on paper.") == 2
-    assert "Your own photograph" not in text and "JavaScript" not in text and r"\frac" not in text
+    assert "or drop one here, or paste it" not in text and "JavaScript" not in text and r"\frac" not in text
     links = [note.get_object() for page in reader.pages for note in page.get("/Annots", [])]
     inside = [link for link in links if "/Dest" in link]
     assert len(inside) >= 2 and not [link for link in links if "book.invalid" in str(link.get("/A", ""))]
