@@ -393,7 +393,8 @@ class Chapter:
                 text = self.markdown(figure["caption"])
                 cells.append(nbformat.v4.new_markdown_cell("\n".join(self.caption(text, figure.get("name")))))
         first = cells[0].source.split("\n")
-        first[0] = f"# {int(self.path.stem[:2])}. {first[0].removeprefix('# ')}"
+        if self.path.stem[:2].isdigit():
+            first[0] = f"# {int(self.path.stem[:2])}. {first[0].removeprefix('# ')}"
         cells[0].source = "\n".join(first)
         if self.cited:
             cells.append(nbformat.v4.new_markdown_cell(self.bibliography()))
@@ -501,7 +502,7 @@ def reader_notebooks(pages: Pages, sources: list[str], beside: bool = False) -> 
         ValueError: a chapter has a role, directive, link or import that can't be carried over.
     """
     return {path.name: nbformat.writes(Chapter(path, pages, beside).notebook(sources)) + "\n"
-            for path in sorted(BOOK.glob("[0-9][0-9]_*.ipynb"))}
+            for path in sorted(BOOK.glob("*.ipynb"))}
 
 
 def main(arguments: list[str] | None = None) -> int:
