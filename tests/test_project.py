@@ -125,3 +125,12 @@ def test_no_formatter_is_addressed():
     """No formatter runs here, so no comment tells one what to leave alone."""
     comment = "# " + "fmt: "
     assert not [str(path) for path in tracked() if path.suffix == ".py" and comment in path.read_text(encoding="utf-8")]
+
+
+def test_glossary_is_in_one_alphabet_and_names_chapters():
+    """Each entry stands where the alphabet has it, and ends with the chapter that introduces the word."""
+    page = (ROOT / "book" / "notation.md").read_text(encoding="utf-8")
+    entries = page.partition("```{glossary}\n")[2].partition("\n```")[0].split("\n\n")
+    words = [entry.splitlines()[0].lower() for entry in entries]
+    assert len(words) > 40 and words == sorted(set(words))
+    assert not [entry for entry in entries if not re.search(r" Chapter \d+\.$", entry)]
