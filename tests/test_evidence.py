@@ -326,6 +326,8 @@ def test_a_claim_of_equality_is_judged_as_planned(ours, outcome):
 
 def test_the_stored_verdicts_are_those_of_the_rows():
     assert verdicts.TARGET.read_text(encoding="utf-8") == verdicts.written(results.rows("evidence"))
+    second = verdicts.written(results.rows("evidence_2"), verdicts.verdicts_2, verdicts.LEVELS_2)
+    assert verdicts.TARGET_2.read_text(encoding="utf-8") == second
 
 
 def test_costs_are_medians_per_thousand_pictures():
