@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from convtwist._arguments import Coords
@@ -31,7 +32,8 @@ def add_fields(output: Tensor, source: Tensor, mixing: Tensor, operators: Bank, 
     """Do what ``blocks.add_fields`` does."""
     source = _last(source)
     target = output if _is_last(output) else torch.empty_like(output, memory_format=torch.channels_last)
-    walk = _Walk(operators, source, target.shape[2:], coords, stride, padding, dilation, reduce=reduce)
+    size = [side * reduce for side in target.shape[2:]]
+    walk = _Walk(operators, source, size, coords, stride, padding, dilation, reduce=reduce)
     with _device(source):
         walk.mix(target, mixing.t().contiguous(), keep and target is output)
         if target is not output:
@@ -81,8 +83,7 @@ class _Walk:
         self.channels = maps.shape[1]
         self.fields = 4 if operators == "iso" else len(OPERATORS[operators])
         self.shrink = 8 if maps.dtype == torch.float16 else 1
-        # IsoTwist2d's first field is the map itself, and needs no bank.
-        self.first = 1 if operators == "iso" and reduce == 1 else 0
+        self.first = 1 if operators == "iso" else 0  # IsoTwist2d's first field is the map itself, and needs no bank
 
     def in_registers(self, out: int) -> bool:
         return tiles.in_registers(self.fields, self.channels, out, self.maps.dtype)
@@ -91,7 +92,7 @@ class _Walk:
         """Mix the fields by ``(fields x channels, out)`` into ``target``; return their products with ``factor``."""
         if target is None and factor is None:
             return None
-        if target is not None and factor is None and self.in_registers(target.shape[1]):
+        if target is not None and factor is None and self.reduce == 1 and self.in_registers(target.shape[1]):
             self._mix_in_registers(target, mixing * self.shrink, keep)
             return None
         own, others = mixing.split([self.first * self.channels, len(mixing) - self.first * self.channels])
@@ -99,9 +100,9 @@ class _Walk:
         sums = None
         for images in self._batches(self.fields - self.first):
             maps = self.maps[images]
-            pairs = [(self._bank(maps), others)]
+            pairs = [(self._averaged(self._bank(maps)), others)]
             if self.first:
-                pairs.append((_pixels(maps), own))
+                pairs.append((self._averaged(_pixels(maps)), own))
             if target is not None:
                 rows = _pixels(target[images])
                 for k, (bank, weights) in enumerate(pairs):
@@ -150,7 +151,7 @@ class _Walk:
             grid = -(-pairs // blocks["BM"]), -(-there.shape[2] // blocks["ROWS"]), -(-channels // blocks["BK"])
             kernels.spread_kernel[grid](
                 parts, there, pairs, *slope.shape[2:], channels, *there.shape[2:], *self._axes(),
-                **{**self._stencil(), **turned}, BANK=self.operators, COUNT=fields, SCALE=1.0, **blocks)
+                **{**self._stencil(), **turned}, BANK=self.operators, COUNT=fields, **blocks)
 
     def _mix_in_registers(self, target: Tensor, mixing: Tensor, keep: bool) -> None:
         out, pairs = target.shape[1], self._pairs(self.maps)
@@ -158,8 +159,8 @@ class _Walk:
         grid = -(-pairs // blocks["BM"]), -(-self.size[0] // blocks["ROWS"]), -(-out // blocks["BN"])
         kernels.add_kernel[grid](
             self.maps, mixing, target, pairs, *self.maps.shape[2:], self.channels, *self.size, out, *self._axes(),
-            **self._stencil(), TRANSPOSED=self.transposed, REDUCE=self.reduce, BANK=self.operators, COUNT=self.fields,
-            SCALE=self._scale(), KEEP=keep, **blocks)
+            **self._stencil(), TRANSPOSED=self.transposed, BANK=self.operators, COUNT=self.fields,
+            SCALE=1 / self.shrink, KEEP=keep, **blocks)
 
     def _bank(self, maps: Tensor) -> Tensor:
         """Return the fields, from the first that is needed, ``(images x height x width, fields x channels)``."""
@@ -169,15 +170,19 @@ class _Walk:
         grid = -(-pairs // blocks["BM"]), -(-rows // blocks["ROWS"]), -(-self.channels // blocks["BK"])
         kernels.bank_kernel[grid](
             maps, bank, pairs, *maps.shape[2:], self.channels, rows, columns, *self._axes(), **self._stencil(),
-            TRANSPOSED=self.transposed, REDUCE=self.reduce, BANK=self.operators, FIRST=self.first, COUNT=self.fields,
-            SCALE=self._scale(), **blocks)
+            TRANSPOSED=self.transposed, BANK=self.operators, FIRST=self.first, COUNT=self.fields,
+            SCALE=1 / self.shrink, **blocks)
         return bank
+
+    def _averaged(self, bank: Tensor) -> Tensor:
+        """Average over squares of side ``reduce``: as in ``blocks``, where the fewest pixels are mixed."""
+        if self.reduce == 1:
+            return bank
+        maps = bank.view(-1, *self.size, bank.shape[1]).permute(0, 3, 1, 2)
+        return _pixels(_last(F.avg_pool2d(maps, self.reduce)))
 
     def _pairs(self, maps: Tensor) -> int:
         return len(maps) * self.size[1]
-
-    def _scale(self) -> float:
-        return 1 / (self.shrink * self.reduce**2)
 
     def _batches(self, fields: int) -> Iterator[slice]:
         length = max(1, tiles.BANK_LIMIT // (fields * self.channels * self.size[0] * self.size[1]))
@@ -189,7 +194,7 @@ class _Walk:
 
     def _axes(self) -> tuple[int, int, float, float]:
         """Return the coordinates' shifts and units: those of the output's pixels in either direction."""
-        rows, columns = self.maps.shape[2:] if self.transposed else (side * self.reduce for side in self.size)
+        rows, columns = self.maps.shape[2:] if self.transposed else self.size
         if self.coords == "legacy":
             return -columns, -rows, 1 / columns, 1 / rows
         return 1 - columns, 1 - rows, 1 / max(rows, columns), 1 / max(rows, columns)
