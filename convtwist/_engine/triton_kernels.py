@@ -246,14 +246,14 @@ def products_kernel(maps, factor, products, pairs, height, width, channels, rows
             g = tl.load(factor + (pixel * out)[:, None] + n[None, :],
                         mask=(alive & (i < rows))[:, None] & (n < out)[None, :], other=0.0)
             field = _field(0, BANK, sums) * SCALE
-            product0 = tl.dot(tl.trans(field.to(g.dtype)), g, product0, input_precision="ieee")
+            product0 = tl.dot(tl.trans(field).to(g.dtype), g, product0, input_precision="ieee")
             field = _field(1, BANK, sums) * SCALE
-            product1 = tl.dot(tl.trans(field.to(g.dtype)), g, product1, input_precision="ieee")
+            product1 = tl.dot(tl.trans(field).to(g.dtype), g, product1, input_precision="ieee")
             if COUNT > 2:
                 field = _field(2, BANK, sums) * SCALE
-                product2 = tl.dot(tl.trans(field.to(g.dtype)), g, product2, input_precision="ieee")
+                product2 = tl.dot(tl.trans(field).to(g.dtype), g, product2, input_precision="ieee")
                 field = _field(3, BANK, sums) * SCALE
-                product3 = tl.dot(tl.trans(field.to(g.dtype)), g, product3, input_precision="ieee")
+                product3 = tl.dot(tl.trans(field).to(g.dtype), g, product3, input_precision="ieee")
             row0 = row1
             row1 = row2
             i += 1
