@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+import triton
 from torch import Tensor
 
 from convtwist._arguments import Coords
@@ -130,7 +131,7 @@ class _Walk:
         kernels.products_kernel[blocks["SPLITS"], -(-out // blocks["BN"])](
             self.maps, slope, sums, self._pairs(self.maps), *self.maps.shape[2:], self.channels, *self.size, out,
             *self._axes(), units, bands, **self._stencil(), BANK=self.operators, COUNT=self.fields,
-            SCALE=1 / self.shrink, **blocks)
+            SCALE=1 / self.shrink, WIDE=_interpreted(slope), **blocks)
         return sums.sum(0) * self.shrink
 
     def _products_with(self, factor: Tensor, banks: list[Tensor]) -> Tensor:
@@ -160,7 +161,7 @@ class _Walk:
         kernels.add_kernel[grid](
             self.maps, mixing, target, pairs, *self.maps.shape[2:], self.channels, *self.size, out, *self._axes(),
             **self._stencil(), TRANSPOSED=self.transposed, BANK=self.operators, COUNT=self.fields,
-            SCALE=1 / self.shrink, KEEP=keep, **blocks)
+            SCALE=1 / self.shrink, KEEP=keep, WIDE=_interpreted(target), **blocks)
 
     def _bank(self, maps: Tensor) -> Tensor:
         """Return the fields, from the first that is needed, ``(images x height x width, fields x channels)``."""
@@ -198,6 +199,10 @@ class _Walk:
         if self.coords == "legacy":
             return -columns, -rows, 1 / columns, 1 / rows
         return 1 - columns, 1 - rows, 1 / max(rows, columns), 1 / max(rows, columns)
+
+
+def _interpreted(maps: Tensor) -> bool:
+    return maps.dtype == torch.bfloat16 and not isinstance(kernels.add_kernel, triton.runtime.JITFunction)
 
 
 def _device(maps: Tensor) -> AbstractContextManager[Any]:

@@ -12,7 +12,8 @@ coordinates first.  An odd kernel turned over is its negative, so those coordina
 over is itself.
 
 Rows are blocks like columns, though all of their numbers are alike: Triton's interpreter, in which the tests run these
-kernels without a GPU, can't mask a block by a single truth.
+kernels without a GPU, can't mask a block by a single truth.  Nor can it multiply ``bfloat16``: ``WIDE`` does it there
+in ``float32``, with numbers that have been rounded before.
 """
 
 import triton
@@ -132,6 +133,16 @@ def _field(K: tl.constexpr, BANK: tl.constexpr, sums):
 
 
 @triton.jit
+def _add_product(total, field, factor, WIDE: tl.constexpr):
+    """Return ``total`` plus the matrix product, of numbers of the factor's type, summed in ``float32``."""
+    field = field.to(factor.dtype)
+    if WIDE:
+        field = field.to(tl.float32)
+        factor = factor.to(tl.float32)
+    return tl.dot(field, factor, total, input_precision="ieee")
+
+
+@triton.jit
 def bank_kernel(maps, bank, pairs, height, width, channels, rows, columns, x_shift, y_shift, x_unit, y_unit,
                 S0: tl.constexpr, S1: tl.constexpr, P0: tl.constexpr, P1: tl.constexpr, D0: tl.constexpr,
                 D1: tl.constexpr, TRANSPOSED: tl.constexpr, BANK: tl.constexpr, FIRST: tl.constexpr,
@@ -169,8 +180,8 @@ def bank_kernel(maps, bank, pairs, height, width, channels, rows, columns, x_shi
 def add_kernel(maps, weights, output, pairs, height, width, channels, rows, columns, out, x_shift, y_shift, x_unit,
                y_unit, S0: tl.constexpr, S1: tl.constexpr, P0: tl.constexpr, P1: tl.constexpr, D0: tl.constexpr,
                D1: tl.constexpr, TRANSPOSED: tl.constexpr, BANK: tl.constexpr, COUNT: tl.constexpr,
-               SCALE: tl.constexpr, KEEP: tl.constexpr, ROWS: tl.constexpr, BM: tl.constexpr, BK: tl.constexpr,
-               BN: tl.constexpr):
+               SCALE: tl.constexpr, KEEP: tl.constexpr, WIDE: tl.constexpr, ROWS: tl.constexpr, BM: tl.constexpr,
+               BK: tl.constexpr, BN: tl.constexpr):
     """Add the fields, mixed by ``weights``, ``(fields x channels, out)``, to ``output``; or replace it."""
     NEAR: tl.constexpr = S0 == 1 and D0 == 1
     m = tl.program_id(0) * BM + tl.arange(0, BM)
@@ -201,7 +212,7 @@ def add_kernel(maps, weights, output, pairs, height, width, channels, rows, colu
             w = tl.load(weights + ((K * channels + k) * out)[:, None] + n[None, :],
                         mask=(k < channels)[:, None] & (n < out)[None, :], other=0.0)
             field = _field(K, BANK, sums) * SCALE
-            total = tl.dot(field.to(w.dtype), w, total, input_precision="ieee")
+            total = _add_product(total, field, w, WIDE)
         tl.store(at, total.to(output.dtype.element_ty), mask=keep)
         row0 = row1
         row1 = row2
@@ -212,8 +223,8 @@ def add_kernel(maps, weights, output, pairs, height, width, channels, rows, colu
 def products_kernel(maps, factor, products, pairs, height, width, channels, rows, columns, out, x_shift, y_shift,
                     x_unit, y_unit, units, bands, S0: tl.constexpr, S1: tl.constexpr, P0: tl.constexpr,
                     P1: tl.constexpr, D0: tl.constexpr, D1: tl.constexpr, BANK: tl.constexpr, COUNT: tl.constexpr,
-                    SCALE: tl.constexpr, SPLITS: tl.constexpr, ROWS: tl.constexpr, BM: tl.constexpr,
-                    BK: tl.constexpr, BN: tl.constexpr):
+                    SCALE: tl.constexpr, SPLITS: tl.constexpr, WIDE: tl.constexpr, ROWS: tl.constexpr,
+                    BM: tl.constexpr, BK: tl.constexpr, BN: tl.constexpr):
     """Write the products of the fields and ``factor``, summed over the pixels in ``SPLITS`` parts.
 
     ``factor`` is ``(images x rows x columns, out)``, what comes out ``(SPLITS, fields, channels, out)``, for up to four
@@ -246,14 +257,14 @@ def products_kernel(maps, factor, products, pairs, height, width, channels, rows
             g = tl.load(factor + (pixel * out)[:, None] + n[None, :],
                         mask=(alive & (i < rows))[:, None] & (n < out)[None, :], other=0.0)
             field = _field(0, BANK, sums) * SCALE
-            product0 = tl.dot(tl.trans(field).to(g.dtype), g, product0, input_precision="ieee")
+            product0 = _add_product(product0, tl.trans(field), g, WIDE)
             field = _field(1, BANK, sums) * SCALE
-            product1 = tl.dot(tl.trans(field).to(g.dtype), g, product1, input_precision="ieee")
+            product1 = _add_product(product1, tl.trans(field), g, WIDE)
             if COUNT > 2:
                 field = _field(2, BANK, sums) * SCALE
-                product2 = tl.dot(tl.trans(field).to(g.dtype), g, product2, input_precision="ieee")
+                product2 = _add_product(product2, tl.trans(field), g, WIDE)
                 field = _field(3, BANK, sums) * SCALE
-                product3 = tl.dot(tl.trans(field).to(g.dtype), g, product3, input_precision="ieee")
+                product3 = _add_product(product3, tl.trans(field), g, WIDE)
             row0 = row1
             row1 = row2
             i += 1
