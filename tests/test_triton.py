@@ -27,7 +27,8 @@ torch.set_num_threads(1)
 
 CUDA = torch.cuda.is_available()
 FIELDS = {"similarity": 2, "affine": 4, "first_order": 8}
-MOST = {torch.float32: 2e-6, torch.float16: 6e-4, torch.bfloat16: 4e-3}  # relative to the norm
+# Relative to the norm.  The interpreter cuts bfloat16 off where a GPU rounds, which doubles the error.
+MOST = {torch.float32: 2e-6, torch.float16: 6e-4, torch.bfloat16: 4e-3 if CUDA else 8e-3}
 LAST = torch.channels_last
 DEVICES = [pytest.param("cpu", marks=pytest.mark.skipif(CUDA, reason="with a GPU the kernels are compiled for it")),
            pytest.param("cuda", marks=[pytest.mark.gpu, pytest.mark.skipif(not CUDA, reason="no CUDA device")])]
@@ -50,6 +51,8 @@ def way(request, monkeypatch):
     """Make fields in registers in front of the product, or write a bank of them."""
     monkeypatch.setattr(triton_tiles, "in_registers",
                         lambda fields, *rest: request.param == "registers" and fields <= 4)
+    if request.param == "registers" and request.node.callspec.params.get("operators") == "first_order":
+        pytest.skip("eight fields always make a bank")
     return request.param
 
 
@@ -68,8 +71,7 @@ def engine(monkeypatch):
 
 
 def relative(ours, expected):
-    expected = torch.as_tensor(expected)
-    return ((ours.double().cpu() - expected).norm() / expected.norm()).item()
+    return ((ours.double().cpu() - expected).norm() / (expected.norm() or 1)).item()
 
 
 def assert_close(found, expected, dtype, what=""):
@@ -150,7 +152,7 @@ def test_the_grid_of_configurations_agrees_with_the_loops(operators, padding_mod
         center = draw(6, 2, 4) if centred else None
         options = {"stride": (stride, 3 - stride), "padding": (1, dilation), "dilation": (dilation, 1),
                    "groups": groups, "padding_mode": padding_mode, "coords": coords}
-        u = draw(1, 2, 8, 6, 5)
+        u = draw(1, 1, 8, 5, 4)
         placed = [None if t is None else t.to(device) for t in (u, weight, twist, bias, center)]
         result = conv_twist2d(*placed[:4], center=placed[4], **options)
         expected = oracle.conv_twist2d(u, weight.numpy(), twist, bias, center=center, **options)
@@ -260,8 +262,8 @@ def test_compiled_without_a_graph_break(make, cast, engine, device):
             output = module(u)
         found.append((output, *torch.autograd.grad(output.float().pow(2).sum(), list(layer.parameters()))))
         assert engine == ["add_fields", "add_transposed"]
-    for a, b in zip(*found, strict=True):
-        torch.testing.assert_close(a, b)
+    for a, b in zip(*found, strict=True):  # another layout, and so another order of rounding
+        assert relative(a, b.double().cpu()) < (2e-2 if cast else 2e-6)
 
 
 @device
