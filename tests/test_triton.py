@@ -5,9 +5,11 @@ tests/oracle.py and gradients in float64 of the plain layer.  The interpreter is
 """
 
 import itertools
+import os
 import subprocess
 import sys
 from functools import partial
+from pathlib import Path
 
 import oracle
 import pytest
@@ -21,7 +23,7 @@ from convtwist.functional import conv_twist2d
 
 pytest.importorskip("triton", reason="the kernels need Triton: pip install triton, on Linux")
 
-from convtwist._engine import triton_blocks, triton_tiles
+from convtwist._engine import triton_blocks, triton_kernels, triton_tiles
 
 torch.set_num_threads(1)
 
@@ -317,6 +319,22 @@ def test_an_old_triton_and_a_broken_one_are_named(monkeypatch):
     assert gpu.triton_missing.__wrapped__() == "Triton 3.1.0 is older than 3.3"
     monkeypatch.setattr(gpu.importlib.util, "find_spec", lambda name: None)
     assert gpu.triton_missing.__wrapped__().startswith("Triton is not installed")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("capability", ["80", "90"])
+def test_every_kernel_compiles_to_machine_code_without_a_gpu(capability):
+    """For the A100's and the H100's generation; with the chosen blocks no register is spilled to memory."""
+    command = [sys.executable, Path(__file__).with_name("machine_code.py"), capability]
+    surroundings = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
+    surroundings["PYTHONPATH"] = os.pathsep.join(map(str, (Path(__file__).parents[1], *sys.path[1:])))
+    done = subprocess.run(command, env=surroundings, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert len(lines) == 14 and {line[0] for line in lines} == set(triton_kernels.__all__)
+    for name, dtype, bank, registers, spilled, shared in lines:
+        assert int(registers) <= 255 and int(shared) <= 99 * 1024, name
+        assert int(spilled) == 0, f"{name} {dtype} {bank} spills {spilled} bytes: choose smaller blocks"
 
 
 def test_importing_the_package_imports_no_triton():

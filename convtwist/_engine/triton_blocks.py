@@ -10,6 +10,9 @@ Neither waits for the device, and every sum has one order.
 ``float16`` holds an eighth of a field, and eight times the weights: a field is at most eight times as large as its map.
 """
 
+# A machine without a GPU need not have Triton.
+# pyright: reportMissingImports=false
+
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -128,10 +131,10 @@ class _Walk:
         units = -(-self._pairs(self.maps) // blocks["BM"]) * bands
         blocks["SPLITS"] = min(blocks["SPLITS"], units)
         sums = slope.new_empty(blocks["SPLITS"], self.fields, self.channels, out, dtype=torch.float32)
-        kernels.products_kernel[blocks["SPLITS"], -(-out // blocks["BN"])](
-            self.maps, slope, sums, self._pairs(self.maps), *self.maps.shape[2:], self.channels, *self.size, out,
-            *self._axes(), units, bands, **self._stencil(), BANK=self.operators, COUNT=self.fields,
-            SCALE=1 / self.shrink, WIDE=_interpreted(slope), **blocks)
+        _launch(kernels.products_kernel, (blocks["SPLITS"], -(-out // blocks["BN"])), self.maps, slope, sums,
+                self._pairs(self.maps), *self.maps.shape[2:], self.channels, *self.size, out, *self._axes(), units,
+                bands, **self._stencil(), BANK=self.operators, COUNT=self.fields, SCALE=1 / self.shrink,
+                WIDE=_interpreted(slope), **blocks)
         return sums.sum(0) * self.shrink
 
     def _products_with(self, factor: Tensor, banks: list[Tensor]) -> Tensor:
@@ -150,18 +153,16 @@ class _Walk:
             parts, there = _pixels(slope[images]) @ mixing, target[images]
             pairs = len(there) * there.shape[3]
             grid = -(-pairs // blocks["BM"]), -(-there.shape[2] // blocks["ROWS"]), -(-channels // blocks["BK"])
-            kernels.spread_kernel[grid](
-                parts, there, pairs, *slope.shape[2:], channels, *there.shape[2:], *self._axes(),
-                **{**self._stencil(), **turned}, BANK=self.operators, COUNT=fields, **blocks)
+            _launch(kernels.spread_kernel, grid, parts, there, pairs, *slope.shape[2:], channels, *there.shape[2:],
+                    *self._axes(), **{**self._stencil(), **turned}, BANK=self.operators, COUNT=fields, **blocks)
 
     def _mix_in_registers(self, target: Tensor, mixing: Tensor, keep: bool) -> None:
         out, pairs = target.shape[1], self._pairs(self.maps)
         blocks = tiles.add_tiles(self.channels, out, self.size[0])
         grid = -(-pairs // blocks["BM"]), -(-self.size[0] // blocks["ROWS"]), -(-out // blocks["BN"])
-        kernels.add_kernel[grid](
-            self.maps, mixing, target, pairs, *self.maps.shape[2:], self.channels, *self.size, out, *self._axes(),
-            **self._stencil(), TRANSPOSED=self.transposed, BANK=self.operators, COUNT=self.fields,
-            SCALE=1 / self.shrink, KEEP=keep, WIDE=_interpreted(target), **blocks)
+        _launch(kernels.add_kernel, grid, self.maps, mixing, target, pairs, *self.maps.shape[2:], self.channels,
+                *self.size, out, *self._axes(), **self._stencil(), TRANSPOSED=self.transposed, BANK=self.operators,
+                COUNT=self.fields, SCALE=1 / self.shrink, KEEP=keep, WIDE=_interpreted(target), **blocks)
 
     def _bank(self, maps: Tensor) -> Tensor:
         """Return the fields, from the first that is needed, ``(images x height x width, fields x channels)``."""
@@ -169,10 +170,9 @@ class _Walk:
         bank = maps.new_empty(pairs * rows, (self.fields - self.first) * self.channels)
         blocks = tiles.bank_tiles(self.channels, rows)
         grid = -(-pairs // blocks["BM"]), -(-rows // blocks["ROWS"]), -(-self.channels // blocks["BK"])
-        kernels.bank_kernel[grid](
-            maps, bank, pairs, *maps.shape[2:], self.channels, rows, columns, *self._axes(), **self._stencil(),
-            TRANSPOSED=self.transposed, BANK=self.operators, FIRST=self.first, COUNT=self.fields,
-            SCALE=1 / self.shrink, **blocks)
+        _launch(kernels.bank_kernel, grid, maps, bank, pairs, *maps.shape[2:], self.channels, rows, columns,
+                *self._axes(), **self._stencil(), TRANSPOSED=self.transposed, BANK=self.operators, FIRST=self.first,
+                COUNT=self.fields, SCALE=1 / self.shrink, **blocks)
         return bank
 
     def _averaged(self, bank: Tensor) -> Tensor:
@@ -199,6 +199,10 @@ class _Walk:
         if self.coords == "legacy":
             return -columns, -rows, 1 / columns, 1 / rows
         return 1 - columns, 1 - rows, 1 / max(rows, columns), 1 / max(rows, columns)
+
+
+def _launch(kernel: Any, grid: tuple[int, ...], *given: Any, **constants: Any) -> None:
+    kernel[grid](*given, **constants)
 
 
 def _interpreted(maps: Tensor) -> bool:

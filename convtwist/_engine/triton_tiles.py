@@ -25,24 +25,26 @@ def in_registers(fields: int, channels: int, out: int, dtype: torch.dtype) -> bo
 
 def bank_tiles(channels: int, rows: int) -> dict[str, int]:
     """Return the blocks that write a bank."""
-    return {"BM": 16, "BK": min(64, _power(channels)), "ROWS": min(14, rows), "num_warps": 4}
+    return {"BM": 16, "BK": min(64, _power(channels)), "ROWS": min(14, rows), "num_warps": 4,
+            "enable_fp_fusion": True}
 
 
 def add_tiles(channels: int, out: int, rows: int) -> dict[str, int]:
     """Return the blocks that add fields, mixed, to the output; ``BK`` holds all channels."""
     return {"BM": 32, "BK": _power(channels), "BN": min(128, _power(out)), "ROWS": min(8, rows), "num_warps": 8,
-            "num_stages": 1}
+            "num_stages": 1, "enable_fp_fusion": True}
 
 
 def product_tiles(channels: int, out: int, rows: int) -> dict[str, int]:
     """Return the blocks that multiply fields with a gradient, and into how many parts the sum is split."""
     return {"BM": 32, "BK": _power(channels), "BN": min(64, _power(out)), "ROWS": min(14, rows), "SPLITS": 264,
-            "num_warps": 8, "num_stages": 1}
+            "num_warps": 8, "num_stages": 1, "enable_fp_fusion": True}
 
 
 def spread_tiles(channels: int, rows: int) -> dict[str, int]:
     """Return the blocks that spread mixed parts out over the gradient of a strided layer's input."""
-    return {"BM": 16, "BK": min(64, _power(channels)), "ROWS": min(8, rows), "num_warps": 4}
+    return {"BM": 16, "BK": min(64, _power(channels)), "ROWS": min(8, rows), "num_warps": 4,
+            "enable_fp_fusion": True}
 
 
 def _power(count: int) -> int:
