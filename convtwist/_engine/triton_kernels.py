@@ -18,7 +18,7 @@ in ``float32``, with numbers that have been rounded before.
 
 # A machine without a GPU need not have Triton; its language has rules of its own, which no checker of Python knows.
 # pyright: basic, reportMissingImports=false, reportArgumentType=false, reportIndexIssue=false
-# pyright: reportAttributeAccessIssue=false, reportCallIssue=false, reportOperatorIssue=false
+# pyright: reportAttributeAccessIssue=false, reportCallIssue=false, reportOperatorIssue=false, reportGeneralTypeIssues=false
 
 import triton
 import triton.language as tl
