@@ -90,6 +90,7 @@ class _Walk:
         self.first = 1 if operators == "iso" else 0  # IsoTwist2d's first field is the map itself, and needs no bank
 
     def in_registers(self, out: int) -> bool:
+        """Say which of the two ways is taken to ``out`` channels."""
         return tiles.in_registers(self.fields, self.channels, out, self.maps.dtype)
 
     def mix(self, target: Tensor | None, mixing: Tensor, keep: bool, factor: Tensor | None = None) -> Tensor | None:
@@ -97,10 +98,10 @@ class _Walk:
         if target is None and factor is None:
             return None
         if target is not None and factor is None and self.reduce == 1 and self.in_registers(target.shape[1]):
-            self._mix_in_registers(target, mixing * self.shrink, keep)
+            self._mix_in_registers(target, self._enlarged(mixing), keep)
             return None
         own, others = mixing.split([self.first * self.channels, len(mixing) - self.first * self.channels])
-        others = others * self.shrink if self.shrink > 1 else others
+        others = self._enlarged(others)
         sums = None
         for images in self._batches(self.fields - self.first):
             maps = self.maps[images]
@@ -135,11 +136,11 @@ class _Walk:
                 self._pairs(self.maps), *self.maps.shape[2:], self.channels, *self.size, out, *self._axes(), units,
                 bands, **self._stencil(), BANK=self.operators, COUNT=self.fields, SCALE=1 / self.shrink,
                 WIDE=_interpreted(slope), **blocks)
-        return sums.sum(0) * self.shrink
+        return self._enlarged(sums.sum(0))
 
     def _products_with(self, factor: Tensor, banks: list[Tensor]) -> Tensor:
         found = [bank.t() @ _pixels(factor) for bank in banks]
-        found[0] = found[0] * self.shrink if self.shrink > 1 else found[0]
+        found[0] = self._enlarged(found[0])
         joined = torch.cat(found[::-1]) if self.first else found[0]
         return joined.view(self.fields, self.channels, -1)
 
@@ -174,6 +175,9 @@ class _Walk:
                 *self._axes(), **self._stencil(), TRANSPOSED=self.transposed, BANK=self.operators, FIRST=self.first,
                 COUNT=self.fields, SCALE=1 / self.shrink, **blocks)
         return bank
+
+    def _enlarged(self, numbers: Tensor) -> Tensor:
+        return numbers if self.shrink == 1 else numbers * self.shrink
 
     def _averaged(self, bank: Tensor) -> Tensor:
         """Average over squares of side ``reduce``: as in ``blocks``, where the fewest pixels are mixed."""

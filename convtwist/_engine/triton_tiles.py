@@ -31,14 +31,16 @@ def bank_tiles(channels: int, rows: int) -> dict[str, int]:
 
 def add_tiles(channels: int, out: int, rows: int) -> dict[str, int]:
     """Return the blocks that add fields, mixed, to the output; ``BK`` holds all channels."""
-    return {"BM": 32, "BK": _power(channels), "BN": min(128, _power(out)), "ROWS": min(8, rows), "num_warps": 8,
+    return {"BM": 16 if channels > 64 else 32, "BK": _power(channels), "BN": min(128, _power(out)),
+            "ROWS": min(8, rows), "num_warps": 8,
             "num_stages": 1, "enable_fp_fusion": True}
 
 
 def product_tiles(channels: int, out: int, rows: int) -> dict[str, int]:
     """Return the blocks that multiply fields with a gradient, and into how many parts the sum is split."""
-    return {"BM": 32, "BK": _power(channels), "BN": min(64, _power(out)), "ROWS": min(14, rows), "SPLITS": 264,
-            "num_warps": 8, "num_stages": 1, "enable_fp_fusion": True}
+    wide = min(64, _power(out))
+    return {"BM": 32, "BK": _power(channels), "BN": wide, "ROWS": min(14, rows), "SPLITS": 264 // -(-out // wide),
+            "num_warps": 16 if channels > 64 else 8, "num_stages": 1, "enable_fp_fusion": True}
 
 
 def spread_tiles(channels: int, rows: int) -> dict[str, int]:
