@@ -10,7 +10,8 @@ from scorecard import record
 import convtwist
 
 MODULES = ["convtwist", *(module.name for module in pkgutil.walk_packages(convtwist.__path__, "convtwist."))]
-EXTRAS = {"cv2", "jsonargparse", "kornia", "lightning", "matplotlib", "PIL", "safetensors", "tensorboard", "triton", "IPython"}
+EXTRAS = {"cv2", "jsonargparse", "kornia", "lightning", "matplotlib", "PIL", "safetensors", "tensorboard", "triton",
+          "IPython"}
 
 
 @pytest.mark.parametrize("name", MODULES)
