@@ -1,5 +1,5 @@
 // A number that can be dragged or typed: a slider with a text field beside it.
-// Book: chapter 8.
+// Book: chapters 6 to 9.
 import { freshId, make, parseNumber, pretty } from "./widgets.mjs";
 
 /**
@@ -56,4 +56,36 @@ export function slider({ onChange, onFault }) {
       Object.assign(track, { min: range.least, max: range.most, step: range.step });
     },
   };
+}
+
+const PIXELS = 4; // of sideways motion for one step
+
+/**
+ * Let a field's number be dragged sideways too, and stepped by Page Up and Page Down; a click still edits its text.
+ * `value()` and `step()` are read when it begins, and `set(value)` gets multiples of the step.
+ */
+export function draggable(field, { value, step, set }) {
+  let held = null;
+  const move = (from, steps, size) => set(Number((Math.round((from + steps * size) / size) * size).toPrecision(9)));
+  const release = () => (held = null);
+  field.classList.add("ct-drag");
+  field.addEventListener("pointerdown", (event) => {
+    if (event.button === 0) held = { x: event.clientX, from: value(), size: step(), steps: 0 };
+  });
+  field.addEventListener("pointermove", (event) => {
+    if (!held) return;
+    const steps = Math.trunc((event.clientX - held.x) / PIXELS);
+    if (steps === held.steps) return;
+    field.setPointerCapture(event.pointerId);
+    held.steps = steps;
+    move(held.from, steps, held.size);
+  });
+  for (const end of ["pointerup", "pointercancel"]) field.addEventListener(end, release);
+  field.addEventListener("dragstart", (event) => event.preventDefault()); // selected text would be carried away
+  field.addEventListener("keydown", (event) => {
+    const up = { PageUp: 1, PageDown: -1 }[event.key];
+    if (!up) return;
+    event.preventDefault();
+    move(value(), up, step());
+  });
 }
