@@ -4,11 +4,12 @@ import { freshId, make, parseNumber, pretty } from "./widgets.mjs";
 
 /**
  * `onChange(value)` follows both; `onFault(text)` gets what is wrong with the typed entry, or "".
- * Returns {element, set(value), configure({label, least, most, step, unit})}.
+ * Returns {element, set(value), configure({label, least, most, step, unit, stops})}; with `stops`, a list of numbers, the
+ * track goes from one to the next, and what is between can be typed.
  */
 export function slider({ onChange, onFault }) {
   let value = 0;
-  let range = { label: "", least: 0, most: 1, step: 1, unit: "" };
+  let range = { label: "", least: 0, most: 1, step: 1, unit: "", stops: null };
   const name = make("span", { id: freshId() });
   const track = make("input", { type: "range", "aria-labelledby": name.id });
   const field = make("input", { type: "text", inputmode: "text", autocomplete: "off", spellcheck: "false", "aria-labelledby": name.id });
@@ -17,14 +18,19 @@ export function slider({ onChange, onFault }) {
     field.removeAttribute("aria-invalid");
     onFault("");
   };
+  const place = () => {
+    const { stops } = range;
+    track.value = String(stops ? stops.reduce((best, one, i) => (Math.abs(one - value) < Math.abs(stops[best] - value) ? i : best), 0) : value);
+  };
+  const tell = () => track.setAttribute("aria-valuetext", `${pretty(value)} ${range.unit}`.trim());
   const show = () => {
-    track.value = String(value);
+    place();
     field.value = pretty(value);
-    track.setAttribute("aria-valuetext", `${pretty(value)} ${range.unit}`.trim());
+    tell();
     clear();
   };
   track.addEventListener("input", () => {
-    value = Number(track.value);
+    value = range.stops ? range.stops[Number(track.value)] : Number(track.value);
     show();
     onChange(value);
   });
@@ -39,7 +45,8 @@ export function slider({ onChange, onFault }) {
     }
     clear();
     value = typed;
-    track.value = String(value);
+    place();
+    tell();
     onChange(value);
   });
   field.addEventListener("focus", () => field.select());
@@ -53,12 +60,13 @@ export function slider({ onChange, onFault }) {
     configure(options) {
       range = { ...range, ...options };
       name.textContent = range.unit ? `${range.label}, ${range.unit}` : range.label;
-      Object.assign(track, { min: range.least, max: range.most, step: range.step });
+      const [min, max, step] = range.stops ? [0, range.stops.length - 1, 1] : [range.least, range.most, range.step];
+      Object.assign(track, { min, max, step });
     },
   };
 }
 
-const PIXELS = 4; // of sideways motion for one step
+const DRAG = 4; // pixels of sideways motion for one step
 
 /**
  * Let a field's number be dragged sideways too, and stepped by Page Up and Page Down; a click still edits its text.
@@ -74,7 +82,7 @@ export function draggable(field, { value, step, set }) {
   });
   field.addEventListener("pointermove", (event) => {
     if (!held) return;
-    const steps = Math.trunc((event.clientX - held.x) / PIXELS);
+    const steps = Math.trunc((event.clientX - held.x) / DRAG);
     if (steps === held.steps) return;
     field.setPointerCapture(event.pointerId);
     held.steps = steps;
