@@ -15,7 +15,7 @@ const PIXELS = { label: "Distance", unit: "pixels", least: -60, most: 60, step: 
 const SLANT = { label: "Slant", unit: "pixels for each pixel", least: -1, most: 1, step: 0.05, usual: 0.3, time: (amount) => amount };
 const radians = (amount) => (amount * Math.PI) / 180;
 const MOTIONS = {
-  dx: { text: "translate to the left, dx", ...PIXELS, usual: 10 },
+  dx: { text: "translate left: dx", ...PIXELS, usual: 10 },
   right: { text: "translate to the right", ...PIXELS },
   down: { text: "translate downward", ...PIXELS },
   rotate: { text: "rotate", label: "Angle", unit: "degrees, clockwise", least: -180, most: 180, step: 1, usual: 30, time: radians },
@@ -41,6 +41,7 @@ const STYLE = `
 .ct-tools .ct-slider { flex-basis: 12rem; }
 .ct-flows { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 18rem), 1fr)); gap: 0.9rem; margin: 0.75rem 0; align-items: start; }
 .ct-half { max-width: none; }
+.ct-over { max-width: var(--ct-widest); }
 .ct-found { display: flex; flex-wrap: wrap; gap: 0.5rem 2rem; align-items: center; margin: 0.5rem 0; }
 .ct-facts { display: grid; flex: 1 1 16rem; gap: 0.2rem; }
 .ct-facts strong { font-size: 1.1rem; }
@@ -94,9 +95,9 @@ function shown(caption, label) {
 const share = (part) => `${sized(100 * part, 2)}\u00a0%`;
 
 /** How the numbers fare after a run: {lost, text}. */
-function judge({ u, done, halted, method, steps, sigma }, { error, out, longest, most }) {
+function judge({ u, done, halted, method, steps, sigma, longest, most }, { error, out }) {
   const largest = magnitude(u);
-  const lost = largest > 1.5 * 255 || halted;
+  const lost = largest > 4 * 255 || halted;
   const rate = `growth per step up to ${sized(most, 4)}, because the fastest pixel jumps ${sized(longest)} pixels`;
   const cures = [steps < MOST_STEPS ? "take more steps" : "move less far", method === "euler" ? "choose Runge\u2013Kutta" : null, sigma < 3 ? "soften the picture first" : null].filter(Boolean);
   const advice = `To cure it, ${cures.join(", ").replace(/, ([^,]*)$/, " or $1")}.`;
@@ -121,10 +122,12 @@ function pictures(stepsText, ring) {
   const steps = shown(stepsText, "The picture after the steps so far");
   const exact = shown("the exact warp (black: beyond the border)", "The picture, moved exactly");
   const wrong = shown("difference: steps minus exact", "The difference: blue too dark, red too bright, white equal");
+  const element = make("div", { class: "ct-flows" }, captioned("the field, and the path of the point in the ring", ring.photo, ring.help),
+    ...[steps, exact, wrong].map((one) => one.element));
   return {
-    element: make("div", { class: "ct-flows" }, captioned("the field, and the path of the point in the ring", ring.photo, ring.help),
-      ...[steps, exact, wrong].map(({ element }) => element)),
+    element,
     showStart(start) {
+      element.style.setProperty("--ct-widest", `${((18 * start.width) / start.height).toFixed(1)}rem`); // all four on one screen
       paintGrey(ring.canvas, start);
       wrong.above.innerHTML = overlay(start, disc(start, "#000"));
     },
@@ -265,22 +268,22 @@ function mountFlow({ root, config, still, ...lab }) {
     begin() {
       const [{ start, steps, method, sigma, picture }, motion, t] = [state, generator(), time()];
       const look = sigma === 0 ? PATTERNS[picture]?.look : null;
-      return { start, steps, method, sigma, motion, t, look, point, step: stepper(start, motion, t / steps, method) };
+      const h = t / steps;
+      const longest = longestStep(start, motion, h);
+      const most = growth(Math.abs(h) * steepest(start, motion).factor, method);
+      return { start, steps, method, sigma, motion, t, look, point, longest, most, step: stepper(start, motion, h, method) };
     },
     draw(run) {
       const { error, out } = views.show(run);
-      const h = run.t / run.steps;
-      const longest = longestStep(run.start, run.motion, h);
-      const most = growth(Math.abs(h) * steepest(run.start, run.motion).factor, run.method);
+      const { longest, most, steps } = run;
       stepsText.textContent = `after ${run.done} of ${run.steps} step${run.steps === 1 ? "" : "s"}`;
       progress.value = run.done / run.steps;
       errorText.textContent = error === null ? "nothing to compare with" : `${sized(100 * error)}\u00a0%`;
       outText.textContent = out > 0 && out < 0.0005 ? "under 0.05\u00a0%" : share(out);
       stepText.textContent = `${sized(longest)} pixels`;
       growthText.textContent = sized(most, 4);
-      const { steps } = run;
       allText.textContent = steps === 1 ? "" : `, which is ${sized(most ** steps)} in ${steps} steps`;
-      const { lost, text } = judge(run, { error, out, longest, most });
+      const { lost, text } = judge(run, { error, out });
       verdict.classList.toggle("ct-fault", lost);
       verdict.textContent = text;
     },

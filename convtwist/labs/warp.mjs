@@ -54,16 +54,19 @@ export function whirl({ height, width }) {
     },
     source: (t) => (x, y) => {
       const angle = t * strength(x, y); // the same all along a circle
-      return [Math.cos(angle) * x + Math.sin(angle) * y, Math.cos(angle) * y - Math.sin(angle) * x];
+      const [cos, sin] = [Math.cos(angle), Math.sin(angle)];
+      return [cos * x + sin * y, cos * y - sin * x];
     },
     fastest: () => [[0, reach / Math.sqrt(5)]], // where r (1 - r^2 / R^2)^2 is largest
   };
 }
 
 /** Where the point (x, y) of the picture passes while exp(t L) carries it along, as pieces + 1 places. */
-export function trail(generator, t, [x, y], pieces = 48) {
-  const field = asField(generator);
-  return Array.from({ length: pieces + 1 }, (_, i) => field.source((-t * i) / pieces)(x, y));
+export function trail(generator, t, point, pieces = 48) {
+  const carried = asField(generator).source(-t / pieces); // the same for each piece of the way
+  const places = [point];
+  for (let i = 0; i < pieces; i++) places.push(carried(...places[i]));
+  return places;
 }
 
 /** Return `step(u)`, which moves the plane `u` on by time h, in place; "euler" or "rk4". The border is repeated. */
