@@ -122,7 +122,7 @@ function pictures(stepsText, ring) {
   const steps = shown(stepsText, "The picture after the steps so far");
   const exact = shown("the exact warp (black: beyond the border)", "The picture, moved exactly");
   const wrong = shown("difference: steps minus exact", "The difference: blue too dark, red too bright, white equal");
-  const element = make("div", { class: "ct-flows" }, captioned("the field, and the path of the point in the ring", ring.photo, ring.help),
+  const element = make("div", { class: "ct-flows" }, captioned("the field, and the path of the point in the ring", ring.photo),
     ...[steps, exact, wrong].map((one) => one.element));
   return {
     element,
@@ -343,6 +343,7 @@ function mountFlow({ root, config, still, ...lab }) {
     flow.element(),
     progress,
     views.element,
+    ring.help,
     verdict,
     make("div", { class: "ct-found" },
       make("div", { class: "ct-facts" }, fact("Error inside the circle, as a share of doing nothing", errorText), fact("Values out of range", outText),

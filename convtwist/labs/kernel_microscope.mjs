@@ -42,18 +42,18 @@ const STYLE = `
 .ct-tools { align-items: center; gap: 0.4rem; margin-bottom: 0.3rem; }
 .ct-tools .ct-field { flex-direction: row; align-items: center; gap: 0.5rem; }
 .ct-tools .ct-line { gap: 0.3rem; }
-.ct-tools select { width: 10rem; }
-.ct-stage { justify-content: space-between; align-items: start; gap: 0.4rem; margin: 0; }
+.ct-tools select { width: 8.6rem; }
+.ct-stage { justify-content: space-between; align-items: start; gap: 0.4rem 0.3rem; margin: 0; }
 .ct-sign { align-self: center; padding-top: 0; }
 .ct-caption { white-space: nowrap; }
-.ct-wide { --ct-cell: 3.1rem; }
-.ct-wide .ct-cell { height: 2.4rem; font-size: 0.8rem; }
+.ct-wide { --ct-cell: 3rem; }
+.ct-wide .ct-cell { height: 2.4rem; font-size: 0.77rem; }
 .ct-wide .ct-cell:has([aria-invalid]) { background-color: var(--ct-field) !important; }
 .ct-drag { cursor: ew-resize; touch-action: pan-y; }
 .ct-named .ct-corner { left: 4px; top: 2px; right: auto; bottom: auto; color: var(--ct-ink); }
 .ct-named .ct-cell input { padding-top: 0.7rem; }
 .ct-part { --ct-cell: 2.1rem; }
-.ct-part .ct-cell { height: 1.6rem; font-size: 0.64rem; }
+.ct-part .ct-cell { height: 1.6rem; font-size: 0.6rem; }
 .ct-part .ct-button { min-height: 1.6rem; margin-top: 0.25rem; padding: 0 0.6rem; font-size: 0.82rem; }
 .ct-compass { display: block; width: 5rem; height: 5rem; border: 1px solid var(--ct-line); border-radius: 50%; color: var(--ct-accent); background: var(--ct-field); }
 .ct-sights { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)) repeat(2, minmax(0, 6.9rem)); gap: 0.6rem; align-items: start; margin: 0.4rem 0; }
@@ -64,22 +64,22 @@ const STYLE = `
 .ct-axis { display: flex; justify-content: space-between; line-height: 1.1; }
 .ct-axis.ct-upright { flex-direction: column; text-align: end; }
 .ct-ramp { flex: 1; height: 1.2rem; border: 1px solid var(--ct-edge); background: linear-gradient(to right, #000, #fff); }
-.ct-one { --ct-cell: 3.3rem; display: grid; grid-template-columns: auto auto minmax(13rem, 1fr); gap: 0.4rem 0.7rem; align-items: start; }
+.ct-one { --ct-cell: 3rem; display: grid; grid-template-columns: auto auto minmax(13rem, 1fr); gap: 0.4rem 0.7rem; align-items: start; }
 .ct-one .ct-cell { height: 2rem; font-size: 0.8rem; }
-.ct-one .ct-corner { font-size: 0.62rem; right: 2px; }
+.ct-one .ct-corner { font-size: 0.6rem; right: 2px; }
 .ct-one .ct-levels .ct-row { grid-template-columns: repeat(3, var(--ct-cell)); }
-.ct-words p { margin: 0 0 0.15rem; font-size: 0.82rem; line-height: 1.3; }
+.ct-words p { margin: 0 0 0.15rem; font-size: 0.8rem; line-height: 1.3; }
 .ct-choices { display: flex; flex-wrap: wrap; align-items: center; gap: 0.1rem 1.1rem; }
 .ct-choices > div { margin: 0; }
 .ct-camera { display: flex; flex-wrap: wrap; align-items: center; gap: 0.5rem; }
 @media (pointer: fine) {
-  .ct-bench :is(.ct-button, select) { min-height: 2.1rem; height: 2.1rem; padding: 0 0.42rem; font-size: 0.8rem; }
+  .ct-bench :is(.ct-button, select) { min-height: 2.1rem; height: 2.1rem; padding: 0 0.4rem; font-size: 0.77rem; }
   .ct-bench .ct-part .ct-button { min-height: 1.6rem; height: 1.6rem; }
   .ct-radio { min-height: 1.8rem; font-size: 0.9rem; }
 }
 @container (max-width: 36rem) {
   .ct-sign { display: none; }
-  .ct-stage { justify-content: start; gap: 0.6rem 1rem; }
+  .ct-stage { justify-content: start; gap: 0.6rem 0.7rem; }
   .ct-sights { grid-template-columns: 1fr 1fr; }
   .ct-one { grid-template-columns: auto auto; justify-content: start; }
   .ct-words { grid-column: 1 / -1; }
@@ -218,7 +218,7 @@ function onePixel(pick, now) {
   const products = smallKernel("The nine products");
   const [where, total] = [make("span"), make("strong")];
   const said = make("p", { "aria-live": "polite" }, where, total);
-  const help = make("p", { class: "ct-note", id: freshId() }, "Point at a pixel, tap it, or use arrow keys.");
+  const help = make("p", { class: "ct-note", id: freshId() }, "Point, tap or use the arrow keys.");
   const single = { height: 1, width: 1 };
   const here = () => ({ response: now().grey, row: now().row, column: now().column, kernel: single });
   const picker = (canvas, label) => pixelPicker({ canvas, label, help, now: here, pick, hover: true });
