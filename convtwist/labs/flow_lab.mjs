@@ -250,7 +250,7 @@ function mountFlow({ root, config, still, ...lab }) {
     moveTo(x, y) {
       state.point = [(x - size().width / 2) / half(), (y - size().height / 2) / half()];
       describe();
-      if (flow.run.u) views.show(flow.run);
+      if (flow.run.u) views.show(/** @type {any} */ (flow.run));
     },
   });
   const stepsText = make("span");

@@ -253,7 +253,9 @@ function mountMicroscope({ root, config, still, ...lab }) {
     cell.corner.textContent = BASIS[LAYOUT[i]];
     cell.focus.setAttribute("aria-label", `Coefficient of ${BASIS[LAYOUT[i]]}`);
   });
-  for (const [which, grid, { data }] of [["kernel", kernelGrid, kernel], ["coefficients", coefficientGrid, coefficients]]) {
+  for (const { which, grid, data } of [
+    { which: "kernel", grid: kernelGrid, data: kernel.data }, { which: "coefficients", grid: coefficientGrid, data: coefficients.data },
+  ]) {
     grid.cells.forEach((cell, i) => draggable(cell.focus, {
       value: () => data[i],
       step: () => stepFor(Array.from(data)),
@@ -365,7 +367,7 @@ function mountMicroscope({ root, config, still, ...lab }) {
     state.reach = reach;
     scale.element.hidden = state.asPicture;
     after.setAttribute("aria-label", state.asPicture ? "The response as a picture" : "The response: blue negative, red positive, white zero");
-    const share = (isOut) => response.data.reduce((count, value) => count + (isOut(value) ? 1 : 0), 0) / response.data.length;
+    const share = (isOut) => Array.from(response.data).filter(isOut).length / response.data.length;
     const few = (part) => (part < 0.001 ? "Under 0.1\u00a0%" : percent(part));
     if (state.asPicture) {
       paintGrey(after, response);

@@ -65,7 +65,10 @@ export function whirl({ height, width }) {
 export function trail(generator, t, point, pieces = 48) {
   const carried = asField(generator).source(-t / pieces); // the same for each piece of the way
   const places = [point];
-  for (let i = 0; i < pieces; i++) places.push(carried(...places[i]));
+  for (let i = 0; i < pieces; i++) {
+    const [x, y] = places[i];
+    places.push(carried(x, y));
+  }
   return places;
 }
 
