@@ -291,7 +291,7 @@ def arrows(image: Numbers, velocities: Mapping[str, Field], *, alt: str, columns
     """
     picture = panels([image] * len(velocities), list(velocities), alt=alt, columns=columns)
     height, width = _pixels(image).shape[:2]
-    step = max(height, width) / 11
+    step = max(height, width) / 9
     rows, cols = np.meshgrid(np.arange(step / 2, height, step), np.arange(step / 2, width, step), indexing="ij")
     for axis, velocity in zip(picture.figure.axes, velocities.values(), strict=False):
         x, y = cols + 0.5 - width / 2, rows + 0.5 - height / 2
