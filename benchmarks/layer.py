@@ -5,13 +5,16 @@ Book: chapter 12.  ::
     python -m benchmarks.layer                        everything; a quarter of an hour on two cores
     python -m benchmarks.layer --quick                a smoke test
     python -m benchmarks.layer --skip compiled resnet
+    python -m benchmarks.layer --gpu                  bfloat16, channels_last, ResNet-50 at 224 under autocast
 
 Each contender takes turns with Conv2d.  A ratio is the median over the rounds of "this layer / Conv2d in the same round
 and the same engine".  Training is forward and backward, with the gradient of the input; for ResNet-50 it is a whole
-step with loss and optimizer.
+step with loss and optimizer.  With ``--dtype`` a layer's parameters are of that type; with ``--autocast``, and in
+ResNet-50 always, they are float32 and the computation is under autocast.
 """
 
 import argparse
+import datetime
 import itertools
 
 import torch
@@ -23,6 +26,7 @@ from convtwist import ConvTwist2d, convert
 from convtwist.train.networks import resnet50
 
 SHAPES = [(16, 64, 56), (16, 128, 28), (16, 256, 14), (8, 64, 128)]
+GPU_SHAPES = [(256, 64, 56), (256, 128, 28), (256, 256, 14), (256, 512, 7)]
 TARGETS = [  # contender, where, engine, what, at most
     ("ConvTwist similarity", "layer", "compiled", "training", 1.35),
     ("ConvTwist similarity", "layer", "eager", "training", 2.0),
@@ -32,6 +36,14 @@ TARGETS = [  # contender, where, engine, what, at most
     ("ConvTwist similarity", "ResNet-50", "compiled", "memory", 1.6),
     ("IsoTwist2d", "layer", "compiled", "training", 1.0),
 ]
+GPU_TARGETS = [
+    *(("ConvTwist similarity", "layer", engine, "training", most, shape)
+      for engine in ("eager", "compiled") for shape, most in zip(GPU_SHAPES, (2.0, 1.8, 1.5, 1.5), strict=True)),
+    *(("IsoTwist2d", "layer", engine, "training", most, shape)
+      for engine in ("eager", "compiled") for shape, most in zip(GPU_SHAPES, (1.3, 1.3, 1.0, 1.0), strict=True)),
+    *(("ConvTwist similarity", "ResNet-50", engine, what, most)
+      for engine in ("eager", "compiled") for what, most in (("training", 1.25), ("memory", 1.15))),
+]
 
 
 def main():
@@ -39,7 +51,8 @@ def main():
     torch.set_num_threads(options.threads or torch.get_num_threads())
     torch._dynamo.config.recompile_limit = 64  # all contenders share the code of nn.Sequential
     device = torch.device(options.device) if options.device else default_device()
-    results = {"machine": machine(device), "repeats": options.repeats, "rows": []}
+    results = {"machine": machine(device), "date": datetime.date.today().isoformat(), "repeats": options.repeats,
+               "dtype": options.dtype, "autocast": options.autocast, "channels_last": options.channels_last, "rows": []}
     print(" ".join(f"{key}={value}" for key, value in results["machine"].items() if value is not None))
     engines = ["eager"] if "compiled" in options.skip else ["eager", "compiled"]
     for shape in options.shapes:
@@ -49,7 +62,7 @@ def main():
         results["rows"] += resnet_rows(options, engines, device)
         report(results["rows"], "ResNet-50")
     print()
-    for line in verdicts(results["rows"]):
+    for line in verdicts(results["rows"], GPU_TARGETS if device.type == "cuda" else TARGETS):
         print(line)
     if options.json:
         write(options.json, results)
@@ -65,12 +78,25 @@ def arguments():
     parser.add_argument("--skip", nargs="+", choices=["compiled", "resnet"], default=[])
     parser.add_argument("--resnet-batch", type=int, default=8)
     parser.add_argument("--resnet-size", type=int, default=128)
+    parser.add_argument("--resnet-contenders", nargs="+", choices=CONTENDERS, metavar="NAME",
+                        help="those of ResNet-50; default: as for the layers")
+    parser.add_argument("--dtype", choices=["float32", "float16", "bfloat16"], default="float32")
+    parser.add_argument("--autocast", action="store_true", help="compute layers in --dtype under autocast")
+    parser.add_argument("--channels-last", action="store_true", help="lay maps and weights out with channels innermost")
+    parser.add_argument("--gpu", action="store_true",
+                        help=f"the shapes {GPU_SHAPES}, bfloat16, channels_last, ResNet-50 on 128 pictures at 224")
     parser.add_argument("--threads", type=int, help="default: torch's choice")
     parser.add_argument("--device", help="default: the GPU where there is one")
     parser.add_argument("--json", help="write the results here")
     parser.add_argument("--quick", action="store_true", help="tiny shapes, 2 rounds: does it run?")
     options = parser.parse_args()
+    if options.gpu:
+        options.shapes, options.dtype, options.channels_last = GPU_SHAPES, "bfloat16", True
+        options.resnet_batch, options.resnet_size = 128, 224
     options.contenders = ["Conv2d", *(name for name in options.contenders if name != "Conv2d")]
+    options.resnet_contenders = ["Conv2d", *(name for name in options.resnet_contenders or options.contenders
+                                             if name != "Conv2d")]
+    options.layout = torch.channels_last if options.channels_last else torch.contiguous_format
     if options.quick:
         options.repeats, options.shapes = 2, [(2, 8, 12)]
         options.resnet_batch, options.resnet_size = 2, 64
@@ -82,9 +108,14 @@ def layer_rows(shape, options, engines, device):
     batch, channels, side = shape
     torch.compiler.reset()  # what an earlier shape has compiled is not to be looked through at every call
     torch.manual_seed(0)
-    u = torch.randn(batch, channels, side, side, device=device, requires_grad=True)
-    gradient = torch.randn(batch, channels, side, side, device=device)
-    layers = {name: CONTENDERS[name].build(channels, channels, device=device) for name in options.contenders}
+    dtype = getattr(torch, options.dtype)
+    cast = torch.autocast(device.type, dtype=dtype, enabled=options.autocast and dtype != torch.float32)
+    held = torch.float32 if options.autocast else dtype
+    u, gradient = (torch.randn(batch, channels, side, side, device=device).to(kind, memory_format=options.layout)
+                   for kind in (held, dtype))
+    u.requires_grad_()
+    layers = {name: CONTENDERS[name].build(channels, channels, device=device).to(held, memory_format=options.layout)
+              for name in options.contenders}
     calls = {name: with_engines(layer, engines) for name, layer in layers.items()}
 
     def forget(layer):
@@ -94,12 +125,14 @@ def layer_rows(shape, options, engines, device):
     def training(name, engine):
         def step():
             forget(layers[name])
-            calls[name][engine](u).backward(gradient)
+            with cast:
+                output = calls[name][engine](u)
+            output.backward(gradient)
         return step
 
     def inference(name, engine):
         def step():
-            with torch.no_grad():
+            with torch.no_grad(), cast:
                 calls[name][engine](u)
         return step
 
@@ -107,7 +140,8 @@ def layer_rows(shape, options, engines, device):
         forget(layers[name])
         return size([u, gradient, *layers[name].parameters()])
 
-    rows = measure(options, engines, device, {"inference": inference, "training": training}, resident)
+    rows = measure(options, options.contenders, engines, device, {"inference": inference, "training": training},
+                   resident)
     for row in rows:
         contender = CONTENDERS[row["contender"]]
         row.update(where="layer", shape=list(shape),
@@ -121,16 +155,21 @@ def resnet_rows(options, engines, device):
     batch, side = options.resnet_batch, options.resnet_size
     torch.compiler.reset()
     torch.manual_seed(0)
-    u = torch.randn(batch, 3, side, side, device=device)
+    u = torch.randn(batch, 3, side, side, device=device).to(memory_format=options.layout)
+    dtype = getattr(torch, options.dtype)
+    cast = torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32)
     labels = torch.randint(10, (batch,), device=device)
-    models = {name: network(name).to(device).train() for name in options.contenders}
+    models = {name: network(name).to(device, memory_format=options.layout).train()
+              for name in options.resnet_contenders}
     calls = {name: with_engines(model, engines) for name, model in models.items()}
     optimizers = {name: torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9) for name, model in models.items()}
 
     def training(name, engine):
         def step():
             optimizers[name].zero_grad(set_to_none=True)
-            F.cross_entropy(calls[name][engine](u), labels).backward()
+            with cast:
+                loss = F.cross_entropy(calls[name][engine](u), labels)
+            loss.backward()
             optimizers[name].step()
         return step
 
@@ -140,7 +179,7 @@ def resnet_rows(options, engines, device):
                    if isinstance(value, torch.Tensor)]
         return size([u, *models[name].parameters(), *models[name].buffers(), *momenta])
 
-    rows = measure(options, engines, device, {"training": training}, resident)
+    rows = measure(options, options.resnet_contenders, engines, device, {"training": training}, resident)
     for row in rows:
         contender, model = CONTENDERS[row["contender"]], models[row["contender"]]
         row.update(where="ResNet-50", shape=[batch, 3, side], parameters=sum(p.numel() for p in model.parameters()),
@@ -179,16 +218,20 @@ def resnet_multiply_adds(contender, batch, side):
     return total
 
 
-def measure(options, engines, device, kinds, resident):
+def measure(options, contenders, engines, device, kinds, resident):
     """Time every contender in turns with Conv2d, and take its peak of memory."""
     rows = []
-    for name, engine in itertools.product(options.contenders, engines):
+    for name, engine in itertools.product(contenders, engines):
         pairs = itertools.product(kinds, ("Conv2d", name))
         cases = {(kind, who): kinds[kind](who, engine) for kind, who in pairs}
-        seconds = interleaved(cases, device, repeats=options.repeats, least_seconds=0 if options.quick else 0.05)
+        wall = {}
+        seconds = interleaved(cases, device, repeats=options.repeats, least_seconds=0 if options.quick else 0.05,
+                              wall=wall)
         row = {"contender": name, "engine": engine}
         for kind in kinds:
             row[kind] = summary(seconds[kind, name], seconds[kind, "Conv2d"])
+            if device.type == "cuda":
+                row[kind]["wall"] = summary(wall[kind, name], wall[kind, "Conv2d"])
         held = resident(name)
         row["peak_bytes"] = peak_memory(cases["training", name], device, held)
         resident(name)  # gradients out of the way of the next
@@ -214,20 +257,23 @@ def report(rows, title):
     rows = [row for row in rows if row["where"] == rows[-1]["where"] and row["shape"] == rows[-1]["shape"]]
     reference = rows[0]
     kinds = [kind for kind in ("inference", "training") if kind in reference]
+    digits = 3 if any("wall" in row[kind] for row in rows for kind in kinds) else 1
     lines = [["contender", "engine", "multiply-adds", *itertools.chain(*((f"{kind}, ms", "ratio") for kind in kinds)),
               "peak, MB", "ratio"]]
     for row in rows:
-        times = itertools.chain(*((f"{row[kind]['median_ms']:.1f}", f"{row[kind]['ratio']:.2f}") for kind in kinds))
+        times = itertools.chain(*((f"{row[kind]['median_ms']:.{digits}f}", f"{row[kind]['ratio']:.2f}")
+                                  for kind in kinds))
         lines.append([row["contender"], row["engine"], f"{row['multiply_adds'] / reference['multiply_adds']:.2f}",
                       *times, f"{row['peak_bytes'] / 1e6:.1f}", f"{row['memory']:.2f}"])
     print(f"\n{title}\n{table(lines)}", flush=True)
 
 
-def verdicts(rows):
-    """Yield a line for each target and each row that it is about."""
-    for contender, where, engine, what, most in TARGETS:
+def verdicts(rows, targets):
+    """Yield a line for each target and each row that it is about; a target may be for one shape."""
+    for contender, where, engine, what, most, *shape in targets:
         for row in rows:
-            if (row["contender"], row["where"], row["engine"]) == (contender, where, engine):
+            if ((row["contender"], row["where"], row["engine"]) == (contender, where, engine)
+                    and (not shape or row["shape"] == list(shape[0]))):
                 value = row["memory"] if what == "memory" else row[what]["ratio"]
                 yield (f"{'met   ' if value <= most else 'MISSED'}  {contender}, {where} {row['shape']}, {engine} "
                        f"{what}: {value:.2f}, target {most}")

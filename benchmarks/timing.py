@@ -5,6 +5,7 @@ Book: chapter 12.  Used by every script beside it.
 
 import contextlib
 import gc
+import importlib.metadata
 import json
 import os
 import platform
@@ -36,24 +37,36 @@ def machine(device: torch.device) -> dict:
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
+        "triton": _version("triton") if device.type == "cuda" else None,
         "torch": torch.__version__,
         "python": platform.python_version(),
         "system": platform.system(),
     }
 
 
-def interleaved(cases: dict, device: torch.device, *, repeats: int = 9, least_seconds: float = 0.05) -> dict:
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def interleaved(cases: dict, device: torch.device, *, repeats: int = 9, least_seconds: float = 0.05,
+                wall: dict | None = None) -> dict:
     """Run every case once a round, for ``repeats`` rounds; return seconds per call, a list for each case.
 
     A case shorter than ``least_seconds`` is called several times in its turn.  Each round starts with another
-    case, so that none always follows the same neighbour.
+    case, so that none always follows the same neighbour.  On a GPU the seconds are those between two events on the
+    device; ``wall`` is filled with those on the host's clock, until the device is done.
     """
     names = list(cases)
     counts = {}
     for name in names:
         cases[name]()  # compiles, fills caches
-        counts[name] = max(1, round(least_seconds / max(_time(cases[name], 1, device), 1e-6)))
+        counts[name] = max(1, round(least_seconds / max(_time(cases[name], 1, device)[0], 1e-6)))
     seconds = {name: [] for name in names}
+    if wall is not None:
+        wall.update({name: [] for name in names})
     enabled = gc.isenabled()
     gc.collect()
     gc.disable()
@@ -61,7 +74,10 @@ def interleaved(cases: dict, device: torch.device, *, repeats: int = 9, least_se
         for turn in range(repeats):
             start = turn % len(names)
             for name in names[start:] + names[:start]:
-                seconds[name].append(_time(cases[name], counts[name], device))
+                on_host, on_device = _time(cases[name], counts[name], device)
+                seconds[name].append(on_host if on_device is None else on_device)
+                if wall is not None:
+                    wall[name].append(on_host)
     finally:
         if enabled:
             gc.enable()
@@ -69,12 +85,19 @@ def interleaved(cases: dict, device: torch.device, *, repeats: int = 9, least_se
 
 
 def _time(call, count, device):
+    """Return seconds per call on the host's clock, and on a GPU's, if there is one."""
+    events = [torch.cuda.Event(enable_timing=True) for _ in range(2)] if device.type == "cuda" else []
     _wait(device)
     start = time.perf_counter()
+    for event in events[:1]:
+        event.record()
     for _ in range(count):
         call()
+    for event in events[1:]:
+        event.record()
     _wait(device)
-    return (time.perf_counter() - start) / count
+    seconds = (time.perf_counter() - start) / count
+    return seconds, events[0].elapsed_time(events[1]) / 1e3 / count if events else None
 
 
 def _wait(device):

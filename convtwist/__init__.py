@@ -16,8 +16,8 @@ __version__ = "0.1.0"
 __all__ = ["ConvTwist2d", "IsoTwist2d", "__version__", "check", "conversion_report", "convert",
            "fold_batch_norm", "param_groups", "revert", "show_config"]
 
-MODULES = ("functional", "operators", "kernels", "flow", "channels", "arithmetic", "matrix", "reference", "images",
-           "plot", "labs", "exercises", "posted", "results", "train")
+MODULES = ("functional", "operators", "kernels", "flow", "polar", "channels", "arithmetic", "matrix", "reference",
+           "images", "plot", "labs", "exercises", "posted", "results", "train")
 """The public modules; each is loaded when it is first named, since some need matplotlib, Pillow or Lightning."""
 
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:  # for editors and type checkers, which cannot know what __get
     from convtwist import matrix as matrix
     from convtwist import operators as operators
     from convtwist import plot as plot
+    from convtwist import polar as polar
     from convtwist import posted as posted
     from convtwist import reference as reference
     from convtwist import results as results

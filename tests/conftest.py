@@ -6,6 +6,9 @@ import tempfile
 import torch
 from scorecard import read
 
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")  # before Triton is imported: its own functions depend on it
+
 torch.set_num_threads(1)  # the order of float sums depends on it, and xdist already fills the cores
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from speed_table import markdown
+from speed_table import gpu_markdown, gpu_measured, markdown
 from torch import nn
 
 from benchmarks import contenders, groups, layer, timing
@@ -97,3 +97,29 @@ def test_the_readme_shows_the_stored_measurements():
     assert markdown(measured) in readme, "run tools/speed_table.py and put its table into README.md"
     cpu = measured["machine"]["cpu"].replace("GHz", " GHz")
     assert all(word in readme for word in re.findall(r"Xeon|[0-9.]+ GHz", cpu))
+
+
+def test_the_readme_shows_the_gpus_measurements_and_says_when_they_were_made():
+    """Before the GPU engine, and with it once somebody has run benchmarks/gpu.py on a GPU."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    before, after = results.load("gpu_before"), gpu_measured()
+    assert gpu_markdown(before, after) in readme, "run tools/speed_table.py and put its tables into README.md"
+    assert before["date"] in readme and before["machine"]["gpu"].split()[-1] in readme
+    assert "before the GPU engine" in before["what"]
+    assert ("not yet measured" in gpu_markdown(before, after)) == (after is None)
+
+
+def test_a_gpus_measurement_fills_its_column():
+    before = results.load("gpu_before")
+    after = {"rows": [{**row, "training": {"ratio": 1.25}} for row in before["rows"]]}
+    filled = gpu_markdown(before, after)
+    assert "not yet" not in filled and "| 22 | 1.2 |" in filled
+    assert "| 2.21, memory 1.10 | 1.25, memory 1.10 |" in filled
+
+
+def test_a_target_may_be_for_one_shape():
+    rows = [{"contender": "a", "where": "layer", "engine": "eager", "shape": [1, 2, side], "training": {"ratio": 1.5},
+             "memory": 1.0} for side in (3, 4)]
+    found = list(layer.verdicts(rows, [("a", "layer", "eager", "training", 1.4, (1, 2, 3)),
+                                       ("a", "layer", "eager", "memory", 1.1)]))
+    assert [line.split()[0] for line in found] == ["MISSED", "met", "met"]

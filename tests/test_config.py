@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import convtwist
-from convtwist._engine import cpp
+from convtwist._engine import cpp, gpu
 
 
 def test_it_prints_what_it_returns(capsys):
@@ -26,6 +26,14 @@ def test_without_onednn_it_is_plain(monkeypatch):
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
     entries = convtwist.show_config("dicts")
     assert all(entries[name].startswith("plain PyTorch operations") for name in ("eager", "compiled"))
+
+
+def test_it_says_whether_a_gpus_kernels_serve_and_why_not(monkeypatch):
+    monkeypatch.setattr(gpu, "why_not", lambda: None)
+    assert convtwist.show_config("dicts")["gpu"].startswith("GPU kernels in Triton, eager and compiled, for float32")
+    monkeypatch.setattr(gpu, "why_not", lambda: "Triton is not installed")
+    assert convtwist.show_config("dicts")["gpu"] == (
+        "plain PyTorch operations, not the GPU kernels: Triton is not installed")
 
 
 def test_another_mode_is_refused():

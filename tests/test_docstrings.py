@@ -10,7 +10,8 @@ from scorecard import record
 import convtwist
 
 MODULES = ["convtwist", *(module.name for module in pkgutil.walk_packages(convtwist.__path__, "convtwist."))]
-EXTRAS = {"cv2", "jsonargparse", "kornia", "lightning", "matplotlib", "PIL", "safetensors", "tensorboard", "IPython"}
+EXTRAS = {"cv2", "jsonargparse", "kornia", "lightning", "matplotlib", "PIL", "safetensors", "tensorboard", "triton",
+          "IPython"}
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -20,7 +21,7 @@ def test_examples(name):
     except ModuleNotFoundError as error:
         if error.name not in EXTRAS:
             raise
-        pytest.skip(f"{name} needs {error.name}, of an extra that is not installed")
+        pytest.skip(f"{name} needs {error.name}, which is not installed")
     failed, attempted = doctest.testmod(module)
     assert failed == 0
     record("examples in docstrings", attempted)

@@ -5,6 +5,7 @@ No accuracy is asserted.  The runs here see a few dozen random pictures.
 
 import math
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -12,8 +13,8 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.evidence import networks, pictures, plan, run, train, verdicts
-from convtwist import results
+from benchmarks.evidence import controls, networks, pictures, plan, plan_2, run, train, verdicts
+from convtwist import operators, polar, results
 from convtwist.results import evidence, intervals
 
 torch.set_num_threads(1)
@@ -325,6 +326,8 @@ def test_a_claim_of_equality_is_judged_as_planned(ours, outcome):
 
 def test_the_stored_verdicts_are_those_of_the_rows():
     assert verdicts.TARGET.read_text(encoding="utf-8") == verdicts.written(results.rows("evidence"))
+    second = verdicts.written(results.rows("evidence_2"), verdicts.verdicts_2, verdicts.LEVELS_2)
+    assert verdicts.TARGET_2.read_text(encoding="utf-8") == second
 
 
 def test_costs_are_medians_per_thousand_pictures():
@@ -350,3 +353,78 @@ def test_the_sizes_of_twists_are_root_mean_squares_averaged_over_seeds():
     assert evidence.twist_sizes(rows) == [{"variant": "twist", "train": "turned", "layer": 1, "moment": "end",
                                            "seeds": 2, "kernel": 1, "zoom": 3, "rotation": 0.5}]
     assert evidence.twist_sizes(rows, "full") == []
+
+
+# The second plan
+
+
+def test_the_second_plan_is_the_one_written_down():
+    written = Path(plan.__file__).with_name("plan_2.md").read_text(encoding="utf-8")
+    count = {name: networks.parameters(networks.build(name, 0)) for name in networks.CONTROLS}
+    assert all(f"| `{name}` |" in written and f"| {number:,} |" in written for name, number in count.items())
+    assert count["conv_sloped"] == networks.parameters(networks.build("conv_wide", 0))
+    assert {count[name] for name in ("twist_flat", "twist_corner", "twist_hyperbolic")} == {21_746}
+    rows = [{"stage": "tune", "variant": name, "train": "turned", "rate": "0.01", "accuracy": "0.5"}
+            for name in plan_2.VARIANTS]
+    stages = written.partition("## Stages")[2]
+    assert list(plan_2.STAGES) == re.findall(r"^\| `(\w+)` \|", stages, re.MULTILINE)
+    runs = {stage: plan_2.planned(stage, rows) for stage in plan_2.STAGES}
+    assert {stage: len(found) for stage, found in runs.items()} == {
+        "tune_controls": 30, "controls": 130, "controls_upright": 60, "long": 20, "steerable": 10}
+    used = {run.seed for stage in plan.STAGES for run in plan.planned(stage, _paced(rows))}
+    assert not used & {run.seed for run in runs["controls"]}
+
+
+def _paced(rows):
+    ran = [{"stage": "main", "variant": name, "train": "turned", "seed": 0, "cpu_seconds": "10", "steps": "312"}
+           for name in networks.VARIANTS]
+    tuned = [{"stage": "tune", "variant": name, "train": "turned", "rate": "0.01", "accuracy": "0.5"}
+             for name in networks.VARIANTS]
+    return rows + ran + tuned
+
+
+@pytest.mark.parametrize(("pair", "wanted"), [
+    ("flat", lambda x, y: (torch.full_like(x, 1 / math.sqrt(3)), torch.full_like(x, 1 / math.sqrt(3)))),
+    ("corner", lambda x, y: (x + 1, y + 1))])
+def test_controls_are_the_twist_with_other_coordinates(pair, wanted):
+    """With a zero twist a convolution; with one, X and Y are replaced, and nothing else."""
+    torch.manual_seed(0)
+    layer, u = controls.OtherTwist(2, 3, pair).double(), torch.rand(1, 2, 8, 8, dtype=torch.float64)
+    a, b = operators.gradient(u)
+    x, y = operators.coordinate_grid(8, 8, dtype=torch.float64)
+    x, y = wanted(x.expand(8, 8), y.expand(8, 8))
+    expected = nn.functional.conv2d(u, layer.weight, padding=1) + torch.einsum(
+        "foi,bfihw->bohw", layer.twist.flatten(1, 2).unflatten(1, (3, 2)),
+        torch.stack([x * a + y * b, y * a - x * b], 1))
+    torch.testing.assert_close(layer(u).double(), expected, atol=1e-5, rtol=0)
+
+
+def test_which_controls_commute_with_turns():
+    """A quarter turn about the centre is exact; log-polar maps are averaged over rows, which makes it approximate."""
+    torch.manual_seed(0)
+    u = torch.rand(2, 1, 28, 28)
+
+    def apart(name):
+        model = networks.deployed(networks.build(name, 0))
+        with torch.no_grad():
+            return float((model(u) - model(u.rot90(1, (2, 3)))).abs().max() / model(u).abs().max())
+    commutes = {name: apart(name) < 1e-4 for name in networks.CONTROLS}
+    assert {name for name, does in commutes.items() if does} == {"laplacian", "gradient", "iso_gradient", "iso_r2"}
+    turned = polar.log_polar(u.rot90(1, (2, 3)))
+    torch.testing.assert_close(turned, polar.log_polar(u).roll(-7, 2), atol=1e-4, rtol=0)
+
+
+def test_the_second_plan_runs_into_files_of_its_own(random_data, tmp_path, monkeypatch):
+    monkeypatch.setattr(plan_2, "SEEDS", range(5, 6))
+    monkeypatch.setattr(plan_2, "LONG_SEEDS", range(5, 6))
+    tuned = [{"stage": "tune", "variant": name, "rate": 0.01, "accuracy": 0.5} for name in plan_2.BESIDE]
+    run.append(tmp_path / "evidence.csv", run.COLUMNS, tuned)
+    before = (tmp_path / "evidence.csv").read_bytes()
+    options = ["--plan", "2", "--quick", "--workers", "0", "--out", str(tmp_path)]
+    run.main([*options, "--stage", "tune_controls", "controls", "controls_upright", "long"])
+    rows = run.read(tmp_path / "evidence_2.csv")
+    assert {row["variant"] for row in rows} == {*networks.CONTROLS, *plan_2.BESIDE}
+    assert {row["stage"] for row in rows} == {"tune_controls", "controls", "controls_upright", "long"}
+    assert (tmp_path / "evidence.csv").read_bytes() == before
+    with pytest.raises(SystemExit):
+        run.main([*options, "--stage", "main"])

@@ -1,8 +1,8 @@
-"""Print the README's table of what the layers cost, from the stored measurements.
+"""Print the README's tables of what the layers cost, on a CPU and on a GPU, from the stored measurements.
 
     python tools/speed_table.py
 
-A test compares it with README.md: measure again, and the README follows or fails.
+A test compares them with README.md: measure again, and the README follows or fails.
 """
 
 from convtwist import results
@@ -28,6 +28,43 @@ def markdown(measured: dict) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def gpu_markdown(before: dict, after: dict | None) -> str:
+    """Return the table for a GPU: a whole ResNet-50 first, then layers; ratios of training to Conv2d."""
+    head = ["layer", "where", "engine", "before the GPU engine", "with the GPU engine"]
+    lines = [head, [":--"] * 3 + ["--:"] * 2]
+    rows = {(row["contender"], row["where"], tuple(row["shape"]), row["engine"]): row for row in before["rows"]}
+    for key in sorted(rows, key=lambda key: (key[1] == "layer", list(rows).index(key))):
+        name, where, (batch, channels, side), engine = key
+        if name == "Conv2d":
+            continue
+        place = f"{batch} x {channels} x {side} x {side}" if where == "layer" else f"{where}, {batch} x {side} x {side}"
+        lines.append([name, place, engine, _gpu_cell(rows[key]), _gpu_cell(_same(after, rows[key]))])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _same(measured, wanted):
+    keys = "contender", "where", "shape", "engine"
+    found = [row for row in measured["rows"] if all(row[k] == wanted[k] for k in keys)] if measured else []
+    return found[0] if found else None
+
+
+def _gpu_cell(row):
+    if row is None:
+        return "not yet measured"
+    ratio = row["training"]["ratio"]
+    if row["where"] != "layer":
+        return f"{ratio:.2f}, memory {row['memory']:.2f}"
+    return f"{ratio:.1f}" if ratio < 10 else f"{ratio:.0f}"
+
+
+def gpu_measured() -> dict | None:
+    """Return the measurements with the GPU engine, or ``None`` as long as nobody has run ``benchmarks/gpu.py``."""
+    try:
+        return results.load("gpu")
+    except ValueError:
+        return None
+
+
 def _range(values):
     values = [f"{value:.2f}" for value in sorted(values)]
     return "not run" if not values else values[0] if values[0] == values[-1] else f"{values[0]} to {values[-1]}"
@@ -35,3 +72,5 @@ def _range(values):
 
 if __name__ == "__main__":
     print(markdown(results.load("layer")))
+    print()
+    print(gpu_markdown(results.load("gpu_before"), gpu_measured()))

@@ -6,15 +6,18 @@ Everything is reduced by centred 2x2 averages: a stride would move the centre by
 differ in their 3x3 layers alone.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
+from benchmarks.evidence import controls
 from convtwist import ConvTwist2d, IsoTwist2d
+from convtwist.polar import LogPolar
 from convtwist.train.layers import builder
 
-__all__ = ["VARIANTS", "Variant", "build", "deployed", "multiply_adds", "parameters", "widths"]
+__all__ = ["CONTROLS", "VARIANTS", "Variant", "build", "deployed", "find", "multiply_adds", "parameters", "widths"]
 
 ROTATIONS = 8  # of the steerable network
 
@@ -23,13 +26,15 @@ ROTATIONS = 8  # of the steerable network
 class Variant:
     """A layer by its name in ``convtwist.train.layers`` (or ``"e2cnn"``), and a width.
 
-    ``width`` counts channels behind the first layer; for ``"e2cnn"`` fields of 8 channels each.
+    ``width`` counts channels behind the first layer; for ``"e2cnn"`` fields of 8 channels each. ``first`` makes what
+    the picture goes through before.
     """
 
     layer: str
     width: float
     options: dict = field(default_factory=dict)
     group_width: int | None = None
+    first: Callable[[], nn.Module] | None = None
 
 
 VARIANTS = {
@@ -46,6 +51,26 @@ VARIANTS = {
     "groups_cycle": Variant("conv2d", 16, {"permute": "cycle"}, 8),
     "groups_cycle_twist": Variant("similarity", 16, {"permute": "cycle"}, 8),
 }
+"""The first plan's."""
+
+CONTROLS = {
+    "log_polar": Variant("polar", 8, first=LogPolar),
+    "transformer": Variant("conv2d", 8, first=controls.Pose),
+    "conv_sloped": Variant("sloped", 8.83),
+    "twist_flat": Variant("flat", 8),
+    "twist_corner": Variant("corner", 8),
+    "twist_hyperbolic": Variant("hyperbolic", 8),
+    "laplacian": Variant("laplacian", 17),
+    "gradient": Variant("size", 14),
+    "iso_gradient": Variant("iso_size", 10.7),
+    "iso_r2": Variant("iso_r2", 12),
+}
+"""The second plan's, beside those of the first that they are compared with."""
+
+
+def find(name: str) -> Variant:
+    """Return a variant of either plan."""
+    return (VARIANTS | CONTROLS)[name]
 
 
 def widths(base: float) -> tuple[int, int, int]:
@@ -59,18 +84,23 @@ def build(name: str, seed: int) -> nn.Module:
     Raises:
         ImportError: ``e2cnn`` is wanted and not installed.
     """
-    variant = VARIANTS[name]
+    variant = find(name)
     torch.manual_seed(seed)
     if variant.layer == "e2cnn":
         return _steerable(variant.width)
-    layer = builder(variant.layer, **variant.options)
     small, middle, large = widths(variant.width)
 
-    def block(wide_in, wide):
+    def layer(wide_in, wide):
+        if variant.layer in controls.LAYERS:
+            return controls.LAYERS[variant.layer](wide_in, wide)
         groups = 1 if variant.group_width is None or wide_in == 1 else wide_in // variant.group_width
-        return [layer(wide_in, wide, 1, groups), nn.BatchNorm2d(wide), nn.ReLU(inplace=True)]
+        return builder(variant.layer, **variant.options)(wide_in, wide, 1, groups)
 
-    return nn.Sequential(*block(1, small), nn.AvgPool2d(2), *block(small, middle), *block(middle, middle),
+    def block(wide_in, wide):
+        return [layer(wide_in, wide), nn.BatchNorm2d(wide), nn.ReLU(inplace=True)]
+
+    first = [] if variant.first is None else [variant.first()]
+    return nn.Sequential(*first, *block(1, small), nn.AvgPool2d(2), *block(small, middle), *block(middle, middle),
                          nn.AvgPool2d(2), *block(middle, large), *block(large, large),
                          nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(large, 10))
 

@@ -91,7 +91,7 @@ def planned(stage: str, rows: list[dict], only=tuple(VARIANTS)) -> list[Run]:
 def chosen_rate(variant: str, rows: list[dict]) -> float:
     """Return the learning rate that did best on the validation pictures; the smaller one of equals."""
     tried = {float(row["rate"]): float(row["accuracy"]) for row in rows
-             if row["stage"] in TUNING and row["variant"] == variant}
+             if row["stage"].startswith("tune") and row["variant"] == variant}
     if not tried:
         raise ValueError(f"no learning rate has been tried for {variant}; run the stage tune first")
     return min(tried, key=lambda rate: (-tried[rate], rate))

@@ -1,9 +1,10 @@
 """Does the twist help?  Run the plan, resume it, and append every finished run to a CSV.
 
-Book: chapter 11.  The plan is plan.md, in numbers plan.py.  ::
+Book: chapter 11.  The plan is plan.md, in numbers plan.py; the second is plan_2.  ::
 
     python -m benchmarks.evidence.run                       all of it; hours on one core
     python -m benchmarks.evidence.run --stage tune main     the first two stages
+    python -m benchmarks.evidence.run --plan 2              the second plan, into files of its own
     python -m benchmarks.evidence.run --quick --out FOLDER  a smoke test; its numbers mean nothing
 
 Interrupt it when you like: a run that was not finished leaves nothing behind, one that was is not run again.
@@ -26,8 +27,8 @@ from pathlib import Path
 import torch
 
 import convtwist
+from benchmarks.evidence import plan, plan_2
 from benchmarks.evidence.networks import VARIANTS, multiply_adds
-from benchmarks.evidence.plan import STAGES, TUNING, needs, planned, quick
 from benchmarks.evidence.train import trained
 from benchmarks.timing import machine
 
@@ -69,7 +70,7 @@ def append(path: Path, columns, rows: list[dict]) -> None:
 def finished(rows: list[dict]) -> set:
     """Return the keys of the runs that are in the CSV."""
     return {(row["stage"], row["variant"], int(row["seed"]), row["train"],
-             float(row["rate"]) if row["stage"] in TUNING else None) for row in rows}
+             float(row["rate"]) if row["stage"].startswith("tune") else None) for row in rows}
 
 
 def _prepare(threads):
@@ -88,7 +89,10 @@ def main(arguments=None) -> None:
     """Run what is planned and not done yet."""
     options = _arguments(arguments)
     _prepare(1)
-    evidence, twists = options.out / "evidence.csv", options.out / "evidence_twists.csv"
+    second = options.plan == 2
+    chosen = plan_2 if second else plan
+    first, evidence = options.out / "evidence.csv", options.out / f"evidence{'_2' if second else ''}.csv"
+    twists = options.out / f"evidence{'_2' if second else ''}_twists.csv"
     options.out.mkdir(parents=True, exist_ok=True)
     constant = {"machine": machine(torch.device("cpu"))["cpu"],
                 "versions": f"convtwist {convtwist.__version__} torch {torch.__version__} "
@@ -104,7 +108,7 @@ def main(arguments=None) -> None:
             publish(pending.pop(future), *future.result())
 
     def publish(run, rows, learned):
-        if learned and run.stage not in TUNING:
+        if learned and run.stage not in chosen.TUNING:
             append(twists, TWIST_COLUMNS, learned)
         append(evidence, COLUMNS, [row | constant | {"multiply_adds": adds[run.variant]} for row in rows])
         scores = ", ".join(f"{row['test']} {100 * row['accuracy']:.2f}" for row in rows) if options.scores else ""
@@ -113,21 +117,21 @@ def main(arguments=None) -> None:
 
     try:
         for stage in options.stage:
-            while any(run.stage in needs(stage) for run in pending.values()):
+            while any(run.stage in chosen.needs(stage) for run in pending.values()):
                 collect()
-            rows = read(evidence)
+            rows = read(first) + (read(evidence) if second else [])
             # Only the first is always needed: with --only a stage may have no runs.
-            missing = [name for name in needs(stage)[:1] if name not in {row["stage"] for row in rows}]
+            missing = [name for name in chosen.needs(stage)[:1] if name not in {row["stage"] for row in rows}]
             if missing:
                 raise SystemExit(f"the stage {stage} is planned from the results of {', '.join(missing)}; "
                                  f"run --stage {' '.join(missing)} {stage}")
-            for run in planned(stage, rows, options.only):
+            for run in chosen.planned(stage, rows, options.only):
                 if run.key in finished(read(evidence)):
                     continue
                 if time.monotonic() > limit:
                     print(f"{options.minutes:g} minutes are over; start again to go on", flush=True)
                     return
-                run = quick(run) if options.quick else run
+                run = plan.quick(run) if options.quick else run
                 count = 64 if options.quick else None
                 if pool is None:
                     publish(run, *trained(run, options.data, count))
@@ -146,15 +150,20 @@ def main(arguments=None) -> None:
 def _arguments(arguments):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workers", type=int, default=2, help="processes of one thread each; 0 runs in this one")
-    parser.add_argument("--stage", nargs="+", choices=STAGES, default=list(STAGES))
-    parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="VARIANT",
-                        help=f"of {', '.join(VARIANTS)}")
+    parser.add_argument("--plan", type=int, choices=(1, 2), default=1, help="which plan (default: 1)")
+    parser.add_argument("--stage", nargs="+", choices=(*plan.STAGES, *plan_2.STAGES), help="default: all of the plan's")
+    parser.add_argument("--only", nargs="+", choices=dict.fromkeys((*VARIANTS, *plan_2.VARIANTS)), metavar="VARIANT",
+                        help=f"of {', '.join(VARIANTS)}; for plan 2 of {', '.join(plan_2.VARIANTS)}")
     parser.add_argument("--data", help="folder with Fashion-MNIST; default: where Debian's package puts it")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the CSV files")
     parser.add_argument("--minutes", type=float, default=1e6, help="begin no run after so many minutes")
     parser.add_argument("--scores", action="store_true", help="show accuracies as they come; better not to look")
     parser.add_argument("--quick", action="store_true", help="two steps on a few dozen pictures: does it run?")
     options = parser.parse_args(arguments)
+    chosen, known = (plan_2, plan_2.VARIANTS) if options.plan == 2 else (plan, VARIANTS)
+    options.stage, options.only = options.stage or list(chosen.STAGES), options.only or list(known)
+    if strange := [name for name in options.stage if name not in chosen.STAGES]:
+        parser.error(f"plan {options.plan} has no stage {', '.join(strange)}; its stages: {', '.join(chosen.STAGES)}")
     if options.quick and options.out == RESULTS:
         parser.error("--quick needs --out FOLDER, so that its numbers never mix with measured ones")
     return options

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.evidence.networks import VARIANTS, build, deployed, parameters
+from benchmarks.evidence.networks import build, deployed, find, parameters
 from benchmarks.evidence.pictures import CHUNK, Poses, batches, draw, generator, posed, sample
 from benchmarks.evidence.plan import BATCH, TRAINING, VALIDATION, WEIGHT_DECAY, Run
 from convtwist import ConvTwist2d, param_groups
@@ -52,7 +52,7 @@ def trained(run: Run, folder=None, test_images: int | None = None) -> tuple[list
     pictures, labels = data(folder)["training"]
     chosen = sample(len(pictures), run.images, run.seed)
     model = build(run.variant, run.seed)
-    if VARIANTS[run.variant].layer != "e2cnn":
+    if find(run.variant).layer != "e2cnn":
         model = model.to(memory_format=torch.channels_last)  # faster for all that can have it
     twists = twist_rows(model, run, "start")
     optimizer = torch.optim.AdamW(param_groups(model, lr=run.rate, weight_decay=WEIGHT_DECAY), lr=run.rate)
@@ -79,7 +79,7 @@ def trained(run: Run, folder=None, test_images: int | None = None) -> tuple[list
         shown, wanted = _test_set(test, folder, test_images)
         right = correct(model, shown, wanted)
         rows.append({
-            "stage": run.stage, "variant": run.variant, "width": VARIANTS[run.variant].width, "parameters": count,
+            "stage": run.stage, "variant": run.variant, "width": find(run.variant).width, "parameters": count,
             "seed": run.seed, "train": run.train, "images": run.images, "steps": run.steps, "batch": BATCH,
             "epochs": round(run.steps / (run.images // BATCH), 3), "rate": run.rate, "test": test,
             "test_images": len(wanted), "correct": right, "accuracy": right / len(wanted),

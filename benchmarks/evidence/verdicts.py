@@ -1,10 +1,12 @@
-"""The plan's hypotheses beside what came out: ``python -m benchmarks.evidence.verdicts`` writes the verdicts anew.
+"""The plans' hypotheses beside what came out: ``python -m benchmarks.evidence.verdicts`` writes the verdicts anew.
 
-Book: chapter 11.  Source: ``plan.md``, which was written before the runs.  The verdicts lie in
-``benchmarks/results/evidence_verdicts.json``; ``convtwist.results.load("evidence_verdicts")`` reads them.
+Book: chapter 11.  Source: ``plan.md`` and ``plan_2.md``, which were written before their runs.  The verdicts lie in
+``benchmarks/results/evidence_verdicts.json`` and ``evidence_2_verdicts.json``;
+``convtwist.results.load("evidence_verdicts")`` reads them.
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +15,9 @@ from convtwist.results.evidence import difference, gain_lost
 from convtwist.results.intervals import Interval
 
 TARGET = Path(__file__).parents[1] / "results" / "evidence_verdicts.json"
+TARGET_2 = TARGET.with_name("evidence_2_verdicts.json")
 LEVELS = (0.95, 0.992)  # one comparison by itself; all six together
+LEVELS_2 = (0.95, 0.994)  # all eight
 
 
 class Verdict(NamedTuple):
@@ -36,14 +40,7 @@ def verdicts(rows: list[dict], level: float = 0.95) -> list[Verdict]:
     def upright(variant):
         return lambda: difference(rows, variant, "conv", "upright", "upright", level=level)
 
-    def above(bound, refuted):
-        return lambda i: "supported" if i.low > bound else "refuted" if i.high < refuted else "undecided"
-
-    def level_within(bound):
-        return lambda i: ("supported" if -bound < i.low and i.high < bound
-                          else "refuted" if i.low > bound or i.high < -bound else "undecided")
-
-    plan = (
+    return _judged((
         ("H1", "with turns and zooms, the twist wins at equal parameters", turned("twist", "conv_wide"), above(0, 1)),
         ("H2a", "the isotropic layer wins at equal parameters", turned("iso_wide", "conv"), above(0, 1)),
         ("H2b", "and comes within 3 points of a steerable network", turned("iso_wide", "e2cnn"), above(-3, -3)),
@@ -51,7 +48,42 @@ def verdicts(rows: list[dict], level: float = 0.95) -> list[Verdict]:
         ("H3b", "and so is a twist that starts at zero", upright("twist_zero"), level_within(0.5)),
         ("H4", "the gain shrinks as the object leaves the centre",
          lambda: gain_lost(rows, "twist", "conv_wide", "turned", "turned_4", level=level), above(0, 0)),
-    )
+    ))
+
+
+def verdicts_2(rows: list[dict], level: float = 0.95) -> list[Verdict]:
+    """Return the second plan's eight primary comparisons, likewise."""
+    def turned(variant, baseline):
+        return lambda: difference(rows, variant, baseline, "turned", "turned", "controls", level)
+
+    return _judged((
+        ("C1", "an ordinary convolution behind a log-polar warp beats the twist", turned("log_polar", "twist"),
+         above(0, 0)),
+        ("C2", "the coordinates matter, not only the parametrisation", turned("twist", "twist_flat"), above(0, 1)),
+        ("C3", "which pair of fields matters", turned("twist", "twist_hyperbolic"), above(0, 1)),
+        ("C4", "a convolution gains from a start with more first order", turned("conv_sloped", "conv_wide"),
+         above(0, 1)),
+        ("C5", "the length of the gradient helps the isotropic layer", turned("iso_gradient", "iso_wide"), above(0, 1)),
+        ("C6", "the length of the gradient without coordinates beats the twist", turned("gradient", "twist"),
+         above(0, 0)),
+        ("C7", "the origin matters in training", turned("twist", "twist_corner"), above(0, 1)),
+        ("C8", "a Laplacian that commutes with zooms is level with the plain one", turned("iso_r2", "iso_wide"),
+         level_within(1)),
+    ))
+
+
+def above(bound: float, refuted: float) -> Callable[[Interval], str]:
+    """Judge an interval: supported above ``bound``, refuted below ``refuted``."""
+    return lambda i: "supported" if i.low > bound else "refuted" if i.high < refuted else "undecided"
+
+
+def level_within(bound: float) -> Callable[[Interval], str]:
+    """Judge an interval: supported within ``bound`` on either side of zero, refuted wholly outside."""
+    return lambda i: ("supported" if -bound < i.low and i.high < bound
+                      else "refuted" if i.low > bound or i.high < -bound else "undecided")
+
+
+def _judged(plan) -> list[Verdict]:
     found = []
     for name, claim, measure, judge in plan:
         try:
@@ -62,12 +94,13 @@ def verdicts(rows: list[dict], level: float = 0.95) -> list[Verdict]:
     return found
 
 
-def written(rows: list[dict]) -> str:
+def written(rows: list[dict], judge: Callable[..., list[Verdict]] = verdicts, levels=LEVELS) -> str:
     """Return the file: for each level the verdicts, in percentage points."""
     found = {str(level): [verdict._asdict() | {"interval": verdict.interval._asdict()} for verdict in
-                          verdicts(rows, level)] for level in LEVELS}
+                          judge(rows, level)] for level in levels}
     return json.dumps(found, indent=1) + "\n"
 
 
 if __name__ == "__main__":
     TARGET.write_text(written(results.rows("evidence")), encoding="utf-8")
+    TARGET_2.write_text(written(results.rows("evidence_2"), verdicts_2, LEVELS_2), encoding="utf-8")

@@ -5,14 +5,16 @@ Book: chapter 12.  Source: new here.
 A layer asks one question, and gets a tensor or ``None``; then it is computed plainly, by ``convtwist.operators``.
 The answer to an eager call on a CPU is a *step* (``steps``), which makes the fields in ``blocks`` and has derivatives
 of every order by ``autograd``.  In a program that is being compiled it is an operator (``custom_ops``), whose fields
-are made in C++ (``cpp``, ``fields.cpp``).  ``config`` says which of them serves, and why not a quicker one.
+are made in C++ (``cpp``, ``fields.cpp``).  On a GPU (``gpu``) step and operator are the same, and their fields are made
+by kernels in Triton (``triton_blocks``, ``triton_kernels``, ``triton_tiles``).  ``config`` says which of them serves,
+and why not a quicker one.
 """
 
 import torch
 from torch import Tensor
 
 from convtwist._arguments import Coords, is_tracing
-from convtwist._engine import custom_ops
+from convtwist._engine import custom_ops, gpu
 from convtwist._engine.autograd import apply_step
 from convtwist._engine.steps import IsoStep, TwistStep
 
@@ -24,7 +26,11 @@ _ONEDNN = torch.backends.mkldnn.is_available()
 def conv_twist(source: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | None, stride: tuple[int, int],
                padding: tuple[int, int], dilation: tuple[int, int], groups: int, coords: Coords) -> Tensor | None:
     """Compute ``ConvTwist2d``, padded with zeros; ``None`` where nothing here does it sooner."""
-    if not (_suits(source, weight, twist, bias) and TwistStep.covers(padding, dilation, groups, weight.shape[1])):
+    if gpu.holds(source):
+        if not (_on_gpu(source, weight, twist, bias) and gpu.gains(source.shape[1], groups)):
+            return None
+        source, weight, twist, bias = gpu.as_computed(source, weight, twist, bias)
+    elif not (_suits(source, weight, twist, bias) and TwistStep.covers(padding, dilation, groups, weight.shape[1])):
         return None
     if torch.compiler.is_compiling():
         if not custom_ops.allowed():
@@ -38,7 +44,11 @@ def conv_twist(source: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | Non
 def iso_twist(source: Tensor, weight: Tensor, bias: Tensor | None, reduce: int, groups: int,
               coords: Coords) -> Tensor | None:
     """Compute ``IsoTwist2d``; ``None`` where nothing here does it sooner."""
-    if not (_suits(source, weight, bias) and IsoStep.covers(source, reduce, groups)):
+    if gpu.holds(source):
+        if not (_on_gpu(source, weight, bias) and IsoStep.covers(source, reduce, groups)):
+            return None
+        source, weight, bias = gpu.as_computed(source, weight, bias)
+    elif not (_suits(source, weight, bias) and IsoStep.covers(source, reduce, groups)):
         return None
     if torch.compiler.is_compiling():
         return custom_ops.iso(source, weight, bias, reduce, coords) if custom_ops.allowed() else None
@@ -55,6 +65,13 @@ def _suits(source: Tensor, *parameters: Tensor | None) -> bool:
         and _ONEDNN and torch.backends.mkldnn.enabled
         and not torch.is_autocast_enabled("cpu") and source.numel() > 0 and not is_tracing()
     )
+
+
+def _on_gpu(source: Tensor, *parameters: Tensor | None) -> bool:
+    """Say whether there is anything for these tensors on a GPU."""
+    tensors = source, *parameters
+    return (all(type(t) in (Tensor, torch.nn.Parameter) for t in tensors if t is not None)
+            and source.numel() > 0 and not is_tracing() and gpu.serves(tensors))
 
 
 def _watched() -> bool:

@@ -7,7 +7,7 @@ from typing import Literal, overload
 
 import torch
 
-from convtwist._engine import cpp
+from convtwist._engine import cpp, gpu
 
 __all__ = ["show_config"]
 
@@ -100,4 +100,8 @@ def _compiled() -> str:
 
 
 def _gpu() -> str:
-    return "plain PyTorch operations: there is no engine for GPUs yet"
+    reason = gpu.why_not()
+    if reason is not None:
+        return f"plain PyTorch operations, not the GPU kernels: {reason}"
+    return ("GPU kernels in Triton, eager and compiled, for float32, float16, bfloat16 and autocast; plain PyTorch "
+            "operations for other types")

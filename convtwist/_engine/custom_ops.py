@@ -1,21 +1,23 @@
-"""Both layers under ``torch.compile`` on a CPU: one operator each, which the compiler schedules but doesn't look into.
+"""Both layers under ``torch.compile``: one operator each, which the compiler schedules but doesn't look into.
 
 Book: chapter 12.  Source: new here.
 
 Left to itself, the compiler writes the whole bank of fields to memory and reads it back to mix it.  These operators
-take the steps of training without a compiler (``steps``), with the fields made and mixed by C++ (``cpp``).  Maps
-are in ``channels_last``, in which oneDNN convolves fastest, and so is what comes out.
+take the steps of training without a compiler (``steps``), with the fields made and mixed by C++ (``cpp``), or on a GPU
+by the same kernels as there.  Maps are in ``channels_last``, in which oneDNN and cuDNN convolve fastest, and so is what
+comes out.
 """
 
 from collections.abc import Callable, Sequence
 from inspect import signature
+from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from convtwist._arguments import Coords, is_exporting
-from convtwist._engine import cpp
+from convtwist._engine import cpp, gpu
 from convtwist._engine.steps import IsoStep, TwistStep
 
 __all__ = ["allowed", "iso", "twist"]
@@ -52,6 +54,10 @@ def _last(maps: Tensor) -> Tensor:
     return maps.contiguous(memory_format=torch.channels_last)
 
 
+def _blocks(source: Tensor) -> ModuleType | None:
+    return None if gpu.holds(source) else cpp
+
+
 def _register(name: str, make_step: Callable[..., TwistStep | IsoStep], weights: Sequence[str], options: str) -> None:
     """Register ``convtwist::name`` and its gradient: code, shapes and derivatives."""
     inputs = ", ".join(f"Tensor {tensor}" for tensor in ("source", *weights))
@@ -62,7 +68,7 @@ def _register(name: str, make_step: Callable[..., TwistStep | IsoStep], weights:
 
     @torch.library.custom_op(f"convtwist::{name}", schema=f"({inputs}, Tensor? bias, {options}) -> Tensor", **define)
     def layer(source, *rest):
-        return _last(make_step(*rest[count:]).forward(_last(source), *rest[:count], blocks=cpp))
+        return _last(make_step(*rest[count:]).forward(_last(source), *rest[:count], blocks=_blocks(source)))
 
     @layer.register_fake
     def _(source, weight, *rest):
@@ -74,7 +80,8 @@ def _register(name: str, make_step: Callable[..., TwistStep | IsoStep], weights:
     def gradient(slope, source, *rest):
         *rest, wanted = rest
         step = make_step(*rest[count - 1 :])
-        found = iter(step.gradient(_last(slope), _last(source), *rest[: count - 1], wanted=wanted, blocks=cpp))
+        found = iter(step.gradient(_last(slope), _last(source), *rest[: count - 1], wanted=wanted,
+                                   blocks=_blocks(source)))
         found = [next(found) if want else slope.new_empty(0) for want in wanted]
         return _last(found[0]) if wanted[0] else found[0], *(tensor.contiguous() for tensor in found[1:])
 

@@ -1,12 +1,12 @@
-"""Both layers in one step, for training eagerly on a CPU: the same numbers in half the time.
+"""Both layers in one step, for training: the same numbers in half the time.
 
 Book: chapter 12.  Source: new here.
 
 Written out plainly, a layer makes a bank of fields as large as several inputs, keeps it for the backward pass, and
 mixes it into another output.  Memory takes the time, not arithmetic.  So here:
 
-- The fields of a few images at a time are made in a buffer that stays in the cache (``blocks``); their
-  mixture is added into the output.
+- The fields of a few images at a time are made in a buffer that stays in the cache (``blocks``), or by a GPU's kernels
+  (``triton_blocks``); their mixture is added into the output.
 - Nothing but the input is kept.  The fields' transposes, applied to the incoming gradient, serve both gradients: they
   are mixed into that of the input, and multiplied with the input they give that of the mixing weights.
 - The convolution of ``ConvTwist2d``, forward and backward, keeps the caller's memory layout: it decides the last bits,
@@ -24,7 +24,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from convtwist._arguments import Coords
-from convtwist._engine import blocks as eager
+from convtwist._engine import blocks as on_cpu
+from convtwist._engine import gpu
 from convtwist.operators import BY_FIELDS, plain, plain_isotropic
 
 __all__ = ["IsoStep", "TwistStep"]
@@ -59,26 +60,28 @@ class TwistStep:
         return rows, columns
 
     def forward(self, source: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | None,
-                blocks: ModuleType = eager) -> Tensor:
+                blocks: ModuleType | None = None) -> Tensor:
         """Compute the layer."""
-        output = F.conv2d(source, weight, bias, self.stride, self.padding, self.dilation, self.groups)
-        mixing = _joined(twist, self.groups).transpose(1, 2).flatten(0, 1).t()
-        blocks.add_fields(output, source, mixing, BY_FIELDS[len(twist)], self.stride, self.padding, self.dilation,
-                          self.coords)
-        return output
+        with gpu.without_autocast(source):
+            output = F.conv2d(source, weight, bias, self.stride, self.padding, self.dilation, self.groups)
+            mixing = _joined(twist, self.groups).transpose(1, 2).flatten(0, 1).t()
+            (blocks or _blocks(source)).add_fields(output, source, mixing, BY_FIELDS[len(twist)], self.stride,
+                                                   self.padding, self.dilation, self.coords)
+            return output
 
     def gradient(self, slope: Tensor, source: Tensor, weight: Tensor, twist: Tensor, *, wanted: Sequence[bool],
-                 blocks: ModuleType = eager) -> list[Tensor]:
+                 blocks: ModuleType | None = None) -> list[Tensor]:
         """Return the wanted gradients."""
-        d_source, d_weight, d_bias = torch.ops.aten.convolution_backward(
-            slope, source, weight, [len(weight)], self.stride, self.padding, self.dilation, False, [0, 0], self.groups,
-            [wanted[0], wanted[1], wanted[3]])
-        d_twist = None
-        if wanted[0] or wanted[2]:
-            d_twist = _parted(blocks.add_transposed(
-                d_source if wanted[0] else None, slope, source, _joined(twist, self.groups), wanted[2],
-                BY_FIELDS[len(twist)], self.stride, self.padding, self.dilation, self.coords), self.groups)
-        return _only(wanted, d_source, d_weight, d_twist, d_bias)
+        with gpu.without_autocast(source):
+            d_source, d_weight, d_bias = torch.ops.aten.convolution_backward(
+                slope, source, weight, [len(weight)], self.stride, self.padding, self.dilation, False, [0, 0],
+                self.groups, [wanted[0], wanted[1], wanted[3]])
+            d_twist = None
+            if wanted[0] or wanted[2]:
+                d_twist = _parted((blocks or _blocks(source)).add_transposed(
+                    d_source if wanted[0] else None, slope, source, _joined(twist, self.groups), wanted[2],
+                    BY_FIELDS[len(twist)], self.stride, self.padding, self.dilation, self.coords), self.groups)
+            return _only(wanted, d_source, d_weight, d_twist, d_bias)
 
 
 @dataclass(frozen=True)
@@ -101,28 +104,40 @@ class IsoStep:
         """Return the output's height and width."""
         return height // self.reduce, width // self.reduce
 
-    def forward(self, source: Tensor, weight: Tensor, bias: Tensor | None, blocks: ModuleType = eager) -> Tensor:
+    def forward(self, source: Tensor, weight: Tensor, bias: Tensor | None, blocks: ModuleType | None = None) -> Tensor:
         """Compute the layer."""
         output = _empty(source, len(weight), *self.size(*source.shape[-2:]))
         if bias is not None:
             output.copy_(bias.view(-1, 1, 1))
         mixing = weight.permute(2, 1, 0).flatten(0, 1).t()
-        blocks.add_fields(output, source, mixing, "iso", (1, 1), (1, 1), (1, 1), self.coords, keep=bias is not None,
-                          reduce=self.reduce)
+        with gpu.without_autocast(source):
+            (blocks or _blocks(source)).add_fields(output, source, mixing, "iso", (1, 1), (1, 1), (1, 1), self.coords,
+                                                   keep=bias is not None, reduce=self.reduce)
         return output
 
     def gradient(self, slope: Tensor, source: Tensor, weight: Tensor, *, wanted: Sequence[bool],
-                 blocks: ModuleType = eager) -> list[Tensor]:
+                 blocks: ModuleType | None = None) -> list[Tensor]:
         """Return the wanted gradients."""
-        d_bias = slope.sum((0, 2, 3)) if wanted[2] else None
-        if self.reduce > 1:  # the transpose of averaging
-            slope = F.interpolate(slope, scale_factor=self.reduce) / self.reduce**2
-        d_source = _empty(source, *source.shape[1:]) if wanted[0] else None
-        d_weight = None
-        if wanted[0] or wanted[1]:
-            d_weight = blocks.add_transposed(d_source, slope, source, weight.movedim(2, 0), wanted[1], "iso", (1, 1),
-                                             (1, 1), (1, 1), self.coords, keep=False).movedim(0, 2).contiguous()
-        return _only(wanted, d_source, d_weight, d_bias)
+        with gpu.without_autocast(source):
+            d_bias = slope.sum((0, 2, 3)) if wanted[2] else None
+            if self.reduce > 1:  # the transpose of averaging
+                slope = F.interpolate(slope, scale_factor=self.reduce) / self.reduce**2
+            d_source = _empty(source, *source.shape[1:]) if wanted[0] else None
+            d_weight = None
+            if wanted[0] or wanted[1]:
+                d_weight = (blocks or _blocks(source)).add_transposed(
+                    d_source, slope, source, weight.movedim(2, 0), wanted[1], "iso", (1, 1), (1, 1), (1, 1),
+                    self.coords, keep=False).movedim(0, 2).contiguous()
+            return _only(wanted, d_source, d_weight, d_bias)
+
+
+def _blocks(source: Tensor) -> ModuleType:
+    """Return what makes the fields where the input is."""
+    if gpu.holds(source):
+        from convtwist._engine import triton_blocks
+
+        return triton_blocks
+    return on_cpu
 
 
 def _joined(twist: Tensor, groups: int) -> Tensor:
@@ -144,7 +159,8 @@ def _parted(whole: Tensor, groups: int) -> Tensor:
 
 def _empty(source: Tensor, channels: int, height: int, width: int) -> Tensor:
     layout = torch.contiguous_format if source.is_contiguous() else torch.channels_last
-    return torch.empty((len(source), channels, height, width), dtype=source.dtype, memory_format=layout)
+    return torch.empty((len(source), channels, height, width), dtype=source.dtype, device=source.device,
+                       memory_format=layout)
 
 
 def _only(wanted: Sequence[bool], *gradients: Tensor | None) -> list[Tensor]:

@@ -26,6 +26,8 @@ def load(name: str) -> dict[str, Any]:
 def rows(name: str) -> list[dict[str, Any]]:
     """Return the rows of a table of runs: ``"evidence"``, or ``"evidence_twists"`` for the sizes of learned twists.
 
+    ``"evidence_2"`` and ``"evidence_2_twists"`` are those of the second plan, the controls.
+
     Numbers are numbers, the rest is text; the columns are listed in ``benchmarks/evidence/README.md``.
     ``"imagewoof"`` and ``"imagewoof_epochs"`` are what the forum thread and the leaderboard reported; an empty cell
     is what they didn't say.

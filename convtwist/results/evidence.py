@@ -1,7 +1,8 @@
 """Does the twist help?  The tables and intervals of the evidence, worked out from its rows.
 
-Book: chapter 11.  Source: ``benchmarks/evidence/plan.md``, which was written before the runs; the rows come from
-``convtwist.results.rows("evidence")``.  Accuracies are in percent, differences in percentage points.
+Book: chapter 11.  Source: ``plan.md`` and ``plan_2.md`` in ``benchmarks/evidence``, written before their runs; the
+rows come from ``convtwist.results.rows("evidence")`` and ``rows("evidence_2")``.  Accuracies are in percent,
+differences in percentage points.
 """
 
 import math
@@ -15,9 +16,10 @@ __all__ = ["EXPERIMENTS", "accuracies", "costs", "difference", "gain_lost", "rat
 
 EXPERIMENTS: dict[str, tuple[str, ...]] = {
     "small": ("main", "rest", "others"), "equal time": ("equal",), "displaced": ("displaced",), "full": ("full",),
+    "controls": ("controls", "controls_upright", "steerable"), "long": ("long",),
 }
-"""What the chapter calls an experiment, and the plan's stages that belong to it."""
-_TUNING = ("tune", "tune_others")
+"""What the chapter calls an experiment, and the plan's stages that belong to it; the last two are of plan 2."""
+_TUNING = ("tune", "tune_others", "tune_controls")
 
 
 def accuracies(rows: list[dict[str, Any]], variant: str, train: str, test: str,

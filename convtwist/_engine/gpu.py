@@ -1,0 +1,96 @@
+"""Whether the kernels for a GPU serve a layer, and in which number type.
+
+Book: chapter 12.  Source: new here.
+
+Triton comes with PyTorch's builds for CUDA.  It is imported at the first call on a GPU, never on a machine without.
+"""
+
+import importlib
+import importlib.metadata
+import importlib.util
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["as_computed", "gains", "holds", "serves", "triton_missing", "why_not", "without_autocast"]
+
+_DTYPES = torch.float32, torch.float16, torch.bfloat16
+_OLDEST = (3, 3)  # of Triton: before, its functions take no tuples
+_CAPABILITY = (8, 0)
+
+
+def holds(maps: Tensor) -> bool:
+    """Say whether a tensor is on a GPU of the kind that the kernels are for."""
+    return maps.is_cuda
+
+
+def serves(tensors: Sequence[Tensor | None]) -> bool:
+    """Say whether a layer of these tensors, the input first, is computed by the kernels."""
+    given = [tensor for tensor in tensors if tensor is not None]
+    if not all(map(holds, given)) or not _usable(given[0].device.index):
+        return False
+    if torch.is_autocast_enabled(given[0].device.type):
+        return all(tensor.dtype in _DTYPES for tensor in given)
+    return given[0].dtype in _DTYPES and all(tensor.dtype == given[0].dtype for tensor in given)
+
+
+def gains(channels: int, groups: int) -> bool:
+    """Say whether it pays to mix groups as one, with zeros in between."""
+    return groups == 1 or (channels // groups >= 4 and channels <= 512)
+
+
+def as_computed(*tensors: Any) -> list[Any]:
+    """Return the tensors, the input first, in the type of autocast, as ``conv2d`` would take them."""
+    device = tensors[0].device.type
+    if not torch.is_autocast_enabled(device):
+        return list(tensors)
+    dtype = torch.get_autocast_dtype(device)
+    return [None if tensor is None else tensor.to(dtype) for tensor in tensors]
+
+
+def without_autocast(maps: Tensor) -> AbstractContextManager[Any]:
+    """Keep autocast out of a step on a GPU: its types have been chosen."""
+    return torch.autocast(maps.device.type, enabled=False) if holds(maps) else nullcontext()
+
+
+@cache
+def why_not(index: int = 0) -> str | None:
+    """Return why the kernels don't serve a CUDA device, or ``None`` if they do."""
+    if torch.version.hip is not None:
+        return "they have not been tried on AMD GPUs"
+    missing = triton_missing()
+    if missing is not None:
+        return missing
+    if not torch.cuda.is_available():
+        return "there is no CUDA device"
+    capability = torch.cuda.get_device_capability(index)
+    if capability < _CAPABILITY:
+        return f"{torch.cuda.get_device_name(index)} has compute capability {'.'.join(map(str, capability))}, below 8.0"
+    return None
+
+
+@cache
+def triton_missing() -> str | None:
+    """Return what is wrong with Triton here, or ``None``."""
+    if importlib.util.find_spec("triton") is None:
+        return "Triton is not installed; PyTorch's builds for CUDA bring it along on Linux"
+    try:
+        version = importlib.metadata.version("triton")
+        if tuple(int(part) for part in version.split(".")[:2]) < _OLDEST:
+            return f"Triton {version} is older than {'.'.join(map(str, _OLDEST))}"
+        importlib.import_module("convtwist._engine.triton_blocks")
+    except (ImportError, AttributeError, ValueError) as error:
+        return f"Triton can't be used ({type(error).__name__}: {str(error)[:100]})"
+    return None
+
+
+def _usable(index: int | None) -> bool:
+    return why_not(torch.cuda.current_device() if index is None else index) is None
+
+
+# torch.compiler.assume_constant_result, which would import Dynamo now
+_usable._dynamo_marked_constant = True  # pyright: ignore[reportFunctionMemberAccess]

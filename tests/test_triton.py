@@ -1,0 +1,410 @@
+"""The kernels for a GPU: under Triton's interpreter on a CPU, and the same on a CUDA device with ``pytest -m gpu``.
+
+Every configuration of the CPU engine's grid, both ways of mixing, three number types, against the loops in float64 of
+tests/oracle.py and gradients in float64 of the plain layer.  The interpreter is slow, so that maps are small here.
+"""
+
+import itertools
+import os
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import oracle
+import pytest
+import torch
+from scorecard import record
+
+from convtwist import ConvTwist2d, IsoTwist2d, _engine
+from convtwist._engine import gpu, steps
+from convtwist._engine.autograd import apply_step
+from convtwist.functional import conv_twist2d
+
+pytest.importorskip("triton", reason="the kernels need Triton: pip install triton, on Linux")
+
+from convtwist._engine import triton_blocks, triton_kernels, triton_tiles
+
+torch.set_num_threads(1)
+
+CUDA = torch.cuda.is_available()
+FIELDS = {"similarity": 2, "affine": 4, "first_order": 8}
+# Relative to the norm.  The interpreter cuts bfloat16 off where a GPU rounds, which doubles the error.
+MOST = {torch.float32: 2e-6, torch.float16: 6e-4, torch.bfloat16: 4e-3 if CUDA else 8e-3}
+LAST = torch.channels_last
+DEVICES = [pytest.param("cpu", marks=pytest.mark.skipif(CUDA, reason="with a GPU the kernels are compiled for it")),
+           pytest.param("cuda", marks=[pytest.mark.gpu, pytest.mark.skipif(not CUDA, reason="no CUDA device")])]
+device = pytest.mark.parametrize("device", DEVICES)
+on_cuda = pytest.mark.parametrize("device", DEVICES[1:])
+
+
+def slow(*values):
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
+def draw(seed, *shape, dtype=torch.float32, device="cpu"):
+    """Return random numbers that ``dtype`` holds exactly, so that only the kernels' own rounding counts."""
+    numbers = torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return numbers.to(dtype).to(device)
+
+
+@pytest.fixture(params=["registers", "bank"])
+def way(request, monkeypatch):
+    """Make fields in registers in front of the product, or write a bank of them."""
+    monkeypatch.setattr(triton_tiles, "in_registers",
+                        lambda fields, *rest: request.param == "registers" and fields <= 4)
+    if request.param == "registers" and request.node.callspec.params.get("operators") == "first_order":
+        pytest.skip("eight fields always make a bank")
+    return request.param
+
+
+@pytest.fixture
+def engine(monkeypatch):
+    """Let the engine take the CPU for a GPU, where there is none: the interpreter works on a CPU's memory."""
+    if not CUDA:
+        monkeypatch.setattr(gpu, "holds", lambda maps: maps.device.type == "cpu")
+        monkeypatch.setattr(gpu, "_usable", lambda index: True)
+    calls = []
+    for name in ("add_fields", "add_transposed"):
+        monkeypatch.setattr(triton_blocks, name, partial(
+            lambda do, *given, **named: calls.append(do.__name__) or do(*given, **named),
+            getattr(triton_blocks, name)))
+    return calls
+
+
+def relative(ours, expected):
+    return ((ours.double().cpu() - expected).norm() / (expected.norm() or 1)).item()
+
+
+def assert_close(found, expected, dtype, what=""):
+    for name, ours, theirs in zip(("output", "source", "weight", "twist", "bias"), found, expected, strict=False):
+        assert ours.dtype == dtype and tuple(ours.shape) == tuple(theirs.shape), (what, name)
+        error = relative(ours, theirs)
+        assert error <= MOST[dtype], f"{what} {name}: {error:.2e}"
+        record(f"GPU kernels: largest relative error in {str(dtype)[6:]}", error)
+
+
+def both(step, tensors, layout=LAST):
+    """Return output and gradients by the kernels, and in float64 by the plain layer."""
+    dtype = tensors[0].dtype
+    leaves = [t.double().cpu().requires_grad_() for t in tensors]
+    output = step.plain(*leaves)
+    slope = draw(5, *output.shape, dtype=dtype)
+    expected = output.detach(), *torch.autograd.grad(output, leaves, slope.double())
+    source, *parameters = tensors
+    source, slope = source.to(memory_format=layout), slope.to(source.device, memory_format=layout)
+    found = step.forward(source, *parameters, blocks=triton_blocks)
+    gradients = step.gradient(slope, source, *parameters[:-1], wanted=(True,) * len(tensors), blocks=triton_blocks)
+    return (found, *gradients), expected
+
+
+def twist_case(operators, channels=3, size=(5, 6), dtype=torch.float32, device="cpu", groups=1, batch=2):
+    shapes = ((batch, channels, *size), (4, channels // groups, 3, 3), (FIELDS[operators], 4, channels // groups), (4,))
+    return [draw(k + 1, *shape, dtype=dtype, device=device) for k, shape in enumerate(shapes)]
+
+
+@device
+@pytest.mark.parametrize("operators", FIELDS)
+@pytest.mark.parametrize("stride, dilation, padding, coords, layout", [
+    ((1, 1), (1, 1), (1, 1), "centered", LAST),
+    slow((2, 1), (1, 1), (1, 1), "centered", LAST),
+    slow((2, 3), (1, 2), (0, 2), "legacy", LAST),
+    slow((1, 2), (2, 1), (1, 1), "centered", torch.contiguous_format),
+    slow((1, 1), (2, 1), (3, 0), "legacy", torch.contiguous_format),
+    slow((1, 1), (1, 2), (4, 1), "centered", LAST),  # more than the transposed stencil's reach
+])
+def test_the_twist_agrees_with_float64(operators, stride, dilation, padding, coords, layout, way, device):
+    step = steps.TwistStep(padding, dilation, coords, 1, stride)
+    found, expected = both(step, twist_case(operators, device=device), layout)
+    assert found[0].is_contiguous(memory_format=layout)
+    assert_close(found, expected, torch.float32)
+
+
+@device
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("operators", ["similarity", slow("affine"), slow("first_order")])
+@pytest.mark.parametrize("stride", [(1, 1), slow((2, 2))])
+def test_half_precision(dtype, operators, stride, way, device):
+    """Sums are in float32; what is stored is rounded once, or twice with a bank."""
+    step = steps.TwistStep((1, 1), (1, 1), "centered", 1, stride)
+    found, expected = both(step, twist_case(operators, 20, (4, 5), dtype, device))
+    assert_close(found, expected, dtype, f"{operators} {stride}")
+
+
+@device
+@pytest.mark.parametrize("reduce", [1, slow(2)])
+@pytest.mark.parametrize("dtype", [torch.float32, slow(torch.bfloat16), slow(torch.float16)])
+@pytest.mark.parametrize("coords", ["centered", slow("legacy")])
+def test_the_isotropic_layer_agrees_with_float64(reduce, dtype, coords, way, device):
+    tensors = [draw(k, *shape, dtype=dtype, device=device) for k, shape in enumerate(((2, 3, 4, 6), (5, 3, 4), (5,)))]
+    found, expected = both(steps.IsoStep(reduce, coords), tensors)
+    assert_close(found, expected, dtype, f"reduce={reduce}")
+
+
+@pytest.mark.slow
+@device
+@pytest.mark.parametrize("operators", FIELDS)
+@pytest.mark.parametrize("padding_mode", oracle.NUMPY_MODES)
+def test_the_grid_of_configurations_agrees_with_the_loops(operators, padding_mode, way, device, engine):
+    """The CPU engine's grid, through the public function."""
+    cases = 0
+    for k, (groups, centred, coords) in enumerate(itertools.product((1, 2), (False, True), ("centered", "legacy"))):
+        stride, dilation = 1 + k % 2, 1 + k // 2 % 2
+        weight, twist, bias = (draw(2, 4, 8 // groups, 3, 3), draw(3, FIELDS[operators], 4, 8 // groups), draw(4, 4))
+        center = draw(6, 2, 4) if centred else None
+        options = {"stride": (stride, 3 - stride), "padding": (1, dilation), "dilation": (dilation, 1),
+                   "groups": groups, "padding_mode": padding_mode, "coords": coords}
+        u = draw(1, 1, 8, 5, 4)
+        placed = [None if t is None else t.to(device) for t in (u, weight, twist, bias, center)]
+        result = conv_twist2d(*placed[:4], center=placed[4], **options)
+        expected = oracle.conv_twist2d(u, weight.numpy(), twist, bias, center=center, **options)
+        assert_close([result], [torch.from_numpy(expected)], torch.float32, str(options))
+        cases += 1
+    assert len(engine) == cases == 8
+    record("GPU kernels: configurations", cases)
+
+
+@pytest.mark.slow
+@device
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (7, 1), (2, 2), (17, 3)])
+def test_maps_smaller_and_larger_than_a_block(size, way, device):
+    """One pixel; more columns than a block, of several images; more rows than a band; channels with a rest."""
+    step = steps.TwistStep((1, 1), (1, 1), "centered")
+    for channels, batch in ((1, 9), (17, 2)):
+        found, expected = both(step, twist_case("similarity", channels, size, device=device, batch=batch))
+        assert_close(found, expected, torch.float32, f"{size} {channels}")
+
+
+@device
+@pytest.mark.parametrize("wanted", [w for w in itertools.product((False, True), repeat=2) if any(w)])
+@pytest.mark.parametrize("stride", [(1, 1), slow((2, 1))])
+def test_what_is_frozen_is_not_computed_and_the_rest_is_the_same(wanted, stride, device):
+    source, weight, twist, _ = twist_case("similarity", device=device)
+    step = steps.TwistStep((1, 1), (1, 1), "centered", 1, stride)
+    slope = draw(5, 2, 4, *step.size(5, 6), device=device)
+    every = dict(zip((0, 2), step.gradient(slope, source, weight, twist, wanted=(True, False, True, False),
+                                           blocks=triton_blocks), strict=True))
+    some = step.gradient(slope, source, weight, twist, wanted=(wanted[0], False, wanted[1], False),
+                         blocks=triton_blocks)
+    for found, k in zip(some, [k for k, want in zip((0, 2), wanted, strict=True) if want], strict=True):
+        torch.testing.assert_close(found, every[k])
+
+
+@device
+def test_a_bank_is_made_in_batches_that_fit(monkeypatch, device):
+    """One image at a time, or all: the same, and no bank is larger than the limit says."""
+    step, tensors = steps.TwistStep((1, 1), (1, 1), "centered"), twist_case("similarity", device=device)
+    whole, _ = both(step, tensors)
+    monkeypatch.setattr(triton_tiles, "BANK_LIMIT", 1)
+    parts, _ = both(step, tensors)
+    for a, b in zip(whole, parts, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+@device
+def test_the_same_bits_every_time(device):
+    step, tensors = steps.TwistStep((1, 1), (1, 1), "centered"), twist_case("similarity", 16, device=device,
+                                                                           dtype=torch.bfloat16)
+    assert triton_tiles.in_registers(2, 16, 4, torch.bfloat16)
+    for a, b in zip(both(step, tensors)[0], both(step, tensors)[0], strict=True):
+        assert torch.equal(a, b)
+
+
+def test_few_channels_are_mixed_from_registers_and_many_by_cublas():
+    half = torch.bfloat16
+    assert triton_tiles.in_registers(2, 64, 64, half) and triton_tiles.in_registers(4, 128, 128, torch.float16)
+    assert not triton_tiles.in_registers(2, 256, 256, half) and not triton_tiles.in_registers(8, 64, 64, half)
+    assert not triton_tiles.in_registers(2, 64, 64, torch.float32), "cuBLAS multiplies float32 better"
+    for channels, out, rows in itertools.product((1, 3, 64, 100, 128), (1, 64, 128), (1, 7, 56)):
+        for blocks in (triton_tiles.add_tiles(channels, out, rows), triton_tiles.product_tiles(channels, out, rows)):
+            assert blocks["BK"] >= max(16, channels) and blocks["BN"] >= 16 and blocks["ROWS"] <= rows
+
+
+@device
+def test_float16_stays_finite_where_the_input_does(way, device):
+    """A field of large numbers is larger than they are, and than float16 holds; the mixture may still fit."""
+    u = torch.full((1, 1, 4, 4), 20000.0, dtype=torch.float16, device=device)
+    u[..., ::2] *= -1
+    weight, twist = torch.zeros(1, 1, 3, 3), torch.full((8, 1, 1), 0.01)
+    output = steps.TwistStep((1, 1), (1, 1), "centered").forward(
+        u, *(t.to(u) for t in (weight, twist)), None, blocks=triton_blocks)
+    assert output.isfinite().all() and output.abs().max() > 100
+
+
+@device
+@pytest.mark.parametrize("make", [partial(ConvTwist2d, 3, 4, padding=1), partial(IsoTwist2d, 3, 4)])
+def test_autocast_and_all_types_take_the_kernels(make, engine, device):
+    """The output is typed as Conv2d's; parameters get gradients of their own type; float64 goes the plain way."""
+    layer, u = make().to(device), draw(1, 2, 3, 4, 5, device=device)
+    with torch.autocast(device, dtype=torch.bfloat16):
+        output = layer(u)
+    output.float().sum().backward()
+    assert output.dtype == torch.bfloat16 and engine == ["add_fields", "add_transposed"]
+    gradients = [p.grad.clone() for p in layer.parameters()]
+    assert all(g.dtype == torch.float32 for g in gradients)
+    engine.clear()
+    layer.zero_grad()
+    layer.double()(u.double()).sum().backward()
+    assert engine == []
+    for ours, p in zip(gradients, layer.parameters(), strict=True):
+        assert relative(ours, p.grad.cpu()) < 2e-2
+
+
+@device
+@pytest.mark.parametrize("cast", [False, True])
+@pytest.mark.parametrize("make", [partial(ConvTwist2d, 3, 4, padding=1), slow(partial(IsoTwist2d, 3, 4))])
+def test_compiled_without_a_graph_break(make, cast, engine, device):
+    layer, u = make().to(device), draw(1, 2, 3, 4, 5, device=device)
+    torch._dynamo.reset()
+    compiled = torch.compile(layer, fullgraph=True, backend="inductor" if CUDA else "aot_eager")
+    found = []
+    for module in (layer, compiled):
+        engine.clear()
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=cast):
+            output = module(u)
+        found.append((output, *torch.autograd.grad(output.float().pow(2).sum(), list(layer.parameters()))))
+        assert engine == ["add_fields", "add_transposed"]
+    for a, b in zip(*found, strict=True):  # another layout, and so another order of rounding
+        assert relative(a, b.double().cpu()) < (2e-2 if cast else 2e-6)
+
+
+@device
+def test_steps_channels_and_checkpoints(engine, device):
+    """Several steps, permuted groups, activation checkpointing: values and gradients in float32 as in float64."""
+    layer = ConvTwist2d(8, 8, padding=1, groups=2, steps=2, permute="cycle").to(device)
+    u = draw(1, 1, 8, 4, 5, device=device).requires_grad_()
+    output = torch.utils.checkpoint.checkpoint(layer, u, use_reentrant=False)
+    ours = output.detach(), *torch.autograd.grad(output.sum(), [u, *layer.parameters()])
+    assert engine.count("add_fields") == 4 and engine.count("add_transposed") == 2
+    layer, v = layer.double(), u.detach().double().requires_grad_()
+    output = layer(v)
+    expected = output.detach(), *torch.autograd.grad(output.sum(), [v, *layer.parameters()])
+    for a, b in zip(ours, expected, strict=True):
+        assert relative(a, b.cpu()) < 2e-6
+
+
+@device
+def test_second_derivatives_and_transforms_go_the_plain_way(engine, device):
+    """``gradcheck`` in float64 is of the plain layer; what the kernels start, the plain layer differentiates on."""
+    tensors = twist_case("similarity", size=(3, 4), device=device)
+    step = steps.TwistStep((1, 1), (1, 1), "centered")
+    leaves = [t.double().requires_grad_() for t in tensors]
+    assert torch.autograd.gradcheck(lambda *t: conv_twist2d(*t, padding=1), leaves, fast_mode=True) and engine == []
+    leaves = [t.clone().requires_grad_() for t in tensors]
+    (first,) = torch.autograd.grad(apply_step(step, *leaves).pow(2).sum(), leaves[0], create_graph=True)
+    (second,) = torch.autograd.grad(first.pow(2).sum(), leaves[2])
+    leaves = [t.double().requires_grad_() for t in tensors]
+    (first,) = torch.autograd.grad(step.plain(*leaves).pow(2).sum(), leaves[0], create_graph=True)
+    (expected,) = torch.autograd.grad(first.pow(2).sum(), leaves[2])
+    assert relative(second, expected.cpu()) < 1e-5
+
+
+def test_where_the_kernels_do_not_serve(monkeypatch):
+    """Another type, mixed types, a group too narrow; a CPU; and the reason is said."""
+    half, whole = draw(1, 1, 3, 4, 4, dtype=torch.float16), draw(1, 4, 3, 3, 3)
+    if not CUDA:
+        assert gpu.why_not() == "there is no CUDA device" and not gpu.serves([whole])
+        from convtwist._engine.config import _gpu
+
+        assert _gpu() == "plain PyTorch operations, not the GPU kernels: there is no CUDA device"
+    monkeypatch.setattr(gpu, "holds", lambda maps: True)
+    monkeypatch.setattr(gpu, "_usable", lambda index: True)
+    assert gpu.serves([half, half, None]) and not gpu.serves([half, whole]) and not gpu.serves([whole.double()])
+    assert _engine._on_gpu(half) and not _engine._on_gpu(half[:0])
+    assert gpu.gains(64, 1) and gpu.gains(64, 16) and not gpu.gains(64, 32) and not gpu.gains(1024, 32)
+
+
+def test_an_old_triton_and_a_broken_one_are_named(monkeypatch):
+    monkeypatch.setattr(gpu.importlib.metadata, "version", lambda name: "3.1.0")
+    assert gpu.triton_missing.__wrapped__() == "Triton 3.1.0 is older than 3.3"
+    monkeypatch.setattr(gpu.importlib.util, "find_spec", lambda name: None)
+    assert gpu.triton_missing.__wrapped__().startswith("Triton is not installed")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("capability", ["80", "90"])
+def test_every_kernel_compiles_to_machine_code_without_a_gpu(capability):
+    """For the A100's and the H100's generation; with the chosen blocks no register is spilled to memory."""
+    command = [sys.executable, Path(__file__).with_name("machine_code.py"), capability]
+    surroundings = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
+    surroundings["PYTHONPATH"] = os.pathsep.join(map(str, (Path(__file__).parents[1], *sys.path[1:])))
+    done = subprocess.run(command, env=surroundings, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert len(lines) == 14 and {line[0] for line in lines} == set(triton_kernels.__all__)
+    for name, dtype, bank, registers, spilled, shared in lines:
+        assert int(registers) <= 255 and int(shared) <= 99 * 1024, name
+        assert int(spilled) == 0, f"{name} {dtype} {bank} spills {spilled} bytes: choose smaller blocks"
+
+
+def test_importing_the_package_imports_no_triton():
+    code = "import sys, torch; had = 'triton' in sys.modules; import convtwist, convtwist.functional; " \
+           "assert had or 'triton' not in sys.modules; assert 'convtwist._engine.triton_kernels' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@on_cuda
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_cuda_graph_holds_a_training_step(dtype, device):
+    """Nothing waits for the device; the graph repeats the eager step."""
+    layer = ConvTwist2d(64, 64, padding=1).to(device, dtype).to(memory_format=LAST)
+    u = draw(1, 4, 64, 14, 14, dtype=dtype, device=device).to(memory_format=LAST).requires_grad_()
+
+    def step():
+        layer.zero_grad(set_to_none=True)
+        u.grad = None
+        layer(u).float().pow(2).sum().backward()
+
+    stream = torch.cuda.Stream()
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            step()
+    torch.cuda.current_stream().wait_stream(stream)
+    expected = [layer.twist.grad.clone(), u.grad.clone()]
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step()
+    graph.replay()
+    torch.cuda.synchronize()
+    for ours, theirs in zip((layer.twist.grad, u.grad), expected, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+@on_cuda
+@pytest.mark.parametrize("channels", [64, 256])
+@pytest.mark.parametrize("cast", [None, torch.float16, torch.bfloat16])
+def test_two_steps_of_training_as_the_plain_way(channels, cast, device, monkeypatch):
+    losses = {}
+    for name in ("kernels", "plain"):
+        if name == "plain":
+            monkeypatch.setattr(gpu, "serves", lambda tensors: False)
+        torch.manual_seed(0)
+        network = torch.nn.Sequential(ConvTwist2d(channels, channels, padding=1), torch.nn.BatchNorm2d(channels),
+                                      torch.nn.ReLU(), ConvTwist2d(channels, channels, stride=2, padding=1),
+                                      IsoTwist2d(channels, 16)).to(device, memory_format=LAST)
+        optimizer = torch.optim.SGD(network.parameters(), lr=1e-3)
+        u = draw(1, 4, channels, 14, 14, device=device).to(memory_format=LAST)
+        for _ in range(2):
+            optimizer.zero_grad()
+            with torch.autocast("cuda", dtype=cast or torch.float16, enabled=cast is not None):
+                loss = network(u).float().pow(2).mean()
+            loss.backward()
+            optimizer.step()
+        losses[name] = loss.item(), [p.grad.double().cpu() for p in network.parameters()]
+    most = {None: 1e-3, torch.float16: 2e-2, torch.bfloat16: 8e-2}[cast]  # the plain way has its own errors, and TF32
+    assert losses["kernels"][0] == pytest.approx(losses["plain"][0], rel=most)
+    for ours, theirs in zip(losses["kernels"][1], losses["plain"][1], strict=True):
+        assert (ours - theirs).norm() <= most * theirs.norm() + 1e-6
+
+
+@on_cuda
+def test_maps_beyond_32_bits(device):
+    """More than 2^31 numbers: the last images come out as they do alone."""
+    if torch.cuda.mem_get_info()[0] < 30e9:
+        pytest.skip("needs 30 GB of the GPU's memory")
+    layer = ConvTwist2d(64, 64, padding=1, bias=False).to(device, torch.bfloat16).to(memory_format=LAST)
+    u = torch.randn(680, 224, 224, 64, dtype=torch.bfloat16, device=device).permute(0, 3, 1, 2)
+    assert u.numel() > 2**31
+    with torch.no_grad():
+        ours, alone = layer(u)[-2:], layer(u[-2:].clone())
+    torch.testing.assert_close(ours, alone, rtol=2e-2, atol=2e-2)
