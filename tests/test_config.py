@@ -50,3 +50,15 @@ def test_every_public_module_is_there_when_named_and_the_old_name_says_where_it_
         assert convtwist.evidence.accuracies
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         _ = convtwist.nonsense
+
+
+def test_the_gpus_kernels_have_to_be_asked_for(monkeypatch):
+    """They have never run on a GPU; until they have, nobody gets them unasked."""
+    monkeypatch.setattr(gpu, "triton_missing", lambda: None)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: (9, 0))
+    monkeypatch.setattr(torch.version, "hip", None)
+    monkeypatch.setenv("CONVTWIST_GPU_ENGINE", "1")
+    assert gpu.why_not.__wrapped__(0) is None
+    monkeypatch.delenv("CONVTWIST_GPU_ENGINE")
+    assert "CONVTWIST_GPU_ENGINE=1" in gpu.why_not.__wrapped__(0)

@@ -32,7 +32,8 @@ def kernel_microscope(photo: npt.ArrayLike, *, kernel: Preset | Iterable[Iterabl
     """Return the lab that shows what nine weights do to a photograph, and what they are made of.
 
     Even and odd part with their shares of the energy, the nine operator coefficients of
-    `convtwist.kernels.decompose`, which can be edited as well, and the Fourier magnitude follow every change.
+    `convtwist.kernels.decompose`, which can be edited as well, the rank, and size and phase of the Fourier transform
+    follow every change. At one pixel the nine products and their sum are shown.
     The photograph's border pixels are repeated, so that the response has its size.
 
     Args:
@@ -59,9 +60,10 @@ def kernel_microscope(photo: npt.ArrayLike, *, kernel: Preset | Iterable[Iterabl
         chosen = [weight for row in rows for weight in row]
     return build(
         "kernel microscope",
-        ("core.mjs", "widgets.mjs", "picture.mjs", "operators.mjs", "kernel_microscope.mjs"),
+        ("core.mjs", "widgets.mjs", "picture.mjs", "operators.mjs", "products.mjs", "slider.mjs", "camera.mjs",
+         "kernel_microscope.mjs"),
         says="Here a lab applies nine weights to this photograph and shows their even and odd part, their operator "
-        "coefficients and their Fourier magnitude.",
+        "coefficients, their rank and their Fourier transform.",
         config={"kernel": chosen, "view": view},
         still=(to_data_url(photo), alt),
     )

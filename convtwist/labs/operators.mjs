@@ -26,22 +26,52 @@ export const energy = (weights) => weights.reduce((sum, weight) => sum + weight 
 /** A quarter turn clockwise, as seen on the screen. */
 export const quarterTurn = (weights) => NINE.map((i) => weights[(2 - (i % 3)) * 3 + Math.floor(i / 3)]);
 
-/** |K(wx, wy)| at size x size frequencies from -pi to pi, zero in the middle; size is odd. */
+/** As few products "column times row" as add up to the kernel, as [column, row] each: the rank is how many they are. */
+export function outerProducts(weights) {
+  const rest = Array.from(weights);
+  const negligible = 1e-9 * Math.max(...rest.map(Math.abs));
+  const products = [];
+  // Take away, again and again, the product that clears the row and the column of the largest weight.
+  while (products.length < 3) {
+    const at = rest.reduce((best, weight, i) => (Math.abs(weight) > Math.abs(rest[best]) ? i : best), 0);
+    if (!(Math.abs(rest[at]) > negligible)) break;
+    const column = [0, 1, 2].map((i) => rest[3 * i + (at % 3)] / rest[at]);
+    const row = rest.slice(at - (at % 3), at - (at % 3) + 3);
+    products.push([column, row]);
+    NINE.forEach((i) => (rest[i] -= column[Math.floor(i / 3)] * row[i % 3]));
+  }
+  return products;
+}
+
+/** The factor by which a kernel multiplies the wave exp(i (wx x + wy y)): [real, imaginary]. */
+export function factor(weights, wx, wy) {
+  let real = 0, imaginary = 0;
+  for (let i = 0; i < 9; i++) {
+    const phase = wx * ((i % 3) - 1) + wy * (Math.floor(i / 3) - 1);
+    real += weights[i] * Math.cos(phase);
+    imaginary += weights[i] * Math.sin(phase);
+  }
+  return [real, imaginary];
+}
+
+/**
+ * Size and phase of the factor at size x size frequencies from -pi to pi, zero in the middle; size is odd. The phase
+ * lies above -pi and up to pi; where no wave is left there is none, NaN.
+ */
 export function frequencies(weights, size) {
-  const result = plane(size, size);
+  const [sizes, phases] = [plane(size, size), plane(size, size)];
   const step = (2 * Math.PI) / (size - 1);
+  const nothing = 1e-9 * weights.reduce((sum, weight) => sum + Math.abs(weight), 0);
   for (let row = 0; row < size; row++) {
     for (let column = 0; column < size; column++) {
-      let real = 0, imaginary = 0;
-      for (let i = 0; i < 9; i++) {
-        const phase = (column * step - Math.PI) * ((i % 3) - 1) + (row * step - Math.PI) * (Math.floor(i / 3) - 1);
-        real += weights[i] * Math.cos(phase);
-        imaginary += weights[i] * Math.sin(phase);
-      }
-      result.data[row * size + column] = Math.hypot(real, imaginary);
+      const at = row * size + column;
+      const [real, imaginary] = factor(weights, column * step - Math.PI, row * step - Math.PI);
+      sizes.data[at] = Math.hypot(real, imaginary);
+      // Rounding must not turn pi into -pi.
+      phases.data[at] = sizes.data[at] > nothing ? Math.atan2(Math.abs(imaginary) > nothing ? imaginary : 0, real) : NaN;
     }
   }
-  return result;
+  return [sizes, phases];
 }
 
 /** The picture with its border pixels repeated once all around. */

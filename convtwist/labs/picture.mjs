@@ -185,14 +185,18 @@ const COLOURS = (() => {
   return table;
 })();
 
-/** Paint a signed plane, zero in the middle of the colours and `scale` at their ends. */
+const AMBER = 0xff00a4e6; // as in the book's figures
+
+/** Paint a signed plane, zero in the middle of the colours, `scale` and all beyond at their ends; NaN is amber. */
 export function paintSigned(canvas, values, scale) {
   if (canvas.width !== values.width) canvas.width = values.width;
   if (canvas.height !== values.height) canvas.height = values.height;
   const image = new ImageData(values.width, values.height);
   const words = new Uint32Array(image.data.buffer);
   const factor = scale > 1e-300 ? 255 / scale : 0; // below it the quotient overflows
-  for (let i = 0; i < words.length; i++) words[i] = COLOURS[Math.round(255 + values.data[i] * factor)];
+  for (let i = 0; i < words.length; i++) {
+    words[i] = COLOURS[Math.round(255 + Math.max(-255, Math.min(255, values.data[i] * factor)))] ?? AMBER;
+  }
   canvas.getContext("2d").putImageData(image, 0, 0);
 }
 

@@ -27,13 +27,13 @@ export function writeSum(paragraph, where, pairs, sum) {
 export const widen = (element, texts, least = 0) =>
   element.style.setProperty("--ct-wide", `max(var(--ct-cell), ${(0.56 * Math.max(least, ...texts.map((text) => text.length)) + 0.7).toFixed(2)}rem)`);
 
-/** The patch under the chosen pixel, as grey cells with their weights: {element, show(weights, pairs)}. */
-export function patchGrid() {
+/** The patch under the chosen pixel, as grey cells with their weights: {element, show(weights, pairs)}; `white` is the value of white. */
+export function patchGrid(white = 1) {
   const element = make("div", { class: "ct-grid ct-levels", "aria-hidden": "true" });
   const cell = ([value, weight]) => {
     const corner = make("span", { class: "ct-corner" }, `\u00d7${pretty(weight)}`);
     const one = make("div", { class: "ct-cell ct-pixel" }, make("span", {}, pretty(value)), corner);
-    const grey = Math.round(255 * value);
+    const grey = Math.round((255 * value) / white);
     one.style.backgroundColor = `rgb(${grey}, ${grey}, ${grey})`;
     one.style.color = grey > 117 ? "#000" : "#fff";
     return one;
@@ -49,8 +49,11 @@ export function patchGrid() {
   };
 }
 
-/** A picture on which a pixel can be chosen by mouse, finger and keys: {element, mark(row, column, height, width)}. */
-export function pixelPicker({ canvas, label, help, now, pick }) {
+/**
+ * A picture on which a pixel can be chosen by mouse, finger and keys: {element, mark(row, column, height, width)}.
+ * With `hover` the mouse chooses without being pressed.
+ */
+export function pixelPicker({ canvas, label, help, now, pick, hover = false }) {
   const mark = make("span", { class: "ct-mark" });
   const toPixel = (event) => {
     const box = canvas.getBoundingClientRect();
@@ -65,7 +68,7 @@ export function pixelPicker({ canvas, label, help, now, pick }) {
       class: "ct-photo", tabindex: "0", role: "application", "aria-label": label, "aria-describedby": help.id,
       on: {
         click: toPixel,
-        pointermove: (event) => event.pointerType === "mouse" && event.buttons === 1 && toPixel(event),
+        pointermove: (event) => event.pointerType === "mouse" && (hover || event.buttons === 1) && toPixel(event),
         keydown: (event) => {
           const { response, row, column } = now();
           const target = response && arrowTarget(event, row, column, response.height, response.width, event.shiftKey ? 10 : 1);

@@ -1,15 +1,13 @@
 // Twist lab: a layer that zooms and turns about a centre to be dragged, step by step over the photograph.
 // Book: chapter 9.
 import { magnitude } from "./core.mjs";
-import { arrows } from "./field.mjs";
+import { arrows, RING_STYLE, ringPicker } from "./field.mjs";
 import { greyPlane, paintGrey, paintSigned, picturePicker, readStill } from "./picture.mjs";
 import { playback } from "./playback.mjs";
 import { slider } from "./slider.mjs";
 import { absorbed, perStep, twistGenerator, twistTerm } from "./twist_rules.mjs";
 import { growth, longestStep, soften, stepper } from "./warp.mjs";
-import {
-  arrowTarget, button, captioned, codeBox, faultBox, freshId, make, mountAll, oncePerFrame, opening, pretty, signedScale,
-} from "./widgets.mjs";
+import { button, captioned, codeBox, faultBox, make, mountAll, oncePerFrame, opening, pretty, signedScale } from "./widgets.mjs";
 
 const SLIDERS = {
   a: { label: "Zoom a", unit: "above 0 shrinks", least: -2, most: 2, step: 0.05 },
@@ -22,8 +20,6 @@ const SLIDERS = {
 
 const STYLE = `
 .ct-two { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 17rem), 1fr)); gap: 0.9rem; margin: 0.75rem 0; align-items: start; }
-.ct-handle { position: absolute; width: 2.75rem; height: 2.75rem; transform: translate(-50%, -50%); border-radius: 50%; cursor: grab; touch-action: none; background: radial-gradient(circle, #fff 0 0.2rem, #000 0.2rem 0.32rem, transparent 0.32rem 0.72rem, #000 0.72rem 0.8rem, #fff 0.8rem 0.98rem, #000 0.98rem 1.06rem, transparent 1.06rem); }
-.ct-handle:active { cursor: grabbing; }
 .ct-facts { display: grid; gap: 0.2rem; margin: 0.5rem 0; }
 .ct-grid { --ct-columns: 3; --ct-cell: 4.4rem; margin: 0.2rem 0; }
 .ct-row .ct-cell { height: 2.2rem; }
@@ -62,58 +58,20 @@ function torchLines(settings) {
   ].join("\n");
 }
 
-/** The photograph with its arrows and the ring to drag: {element, centred(settings, start), arrows(start, generator)}. */
+/** The photograph with its arrows and the ring to drag: {photo, help, canvas, show()}. */
 function centrePicker(state, settings, moveTo) {
-  const canvas = make("canvas", { role: "img", "aria-label": "The photograph with arrows that show where each point moves" });
-  const over = make("div");
-  const handle = make("span", { class: "ct-handle" });
   const size = () => state.start ?? { height: 1, width: 1 };
-  const place = () => {
-    const { height, width } = size();
-    const longer = Math.max(height, width);
-    return [width / 2 + (settings.cx * longer) / 2, height / 2 + (settings.cy * longer) / 2];
-  };
-  const toPixel = (x, y) => {
-    const { height, width } = size();
-    const longer = Math.max(height, width);
-    moveTo((2 * Math.min(width, Math.max(0, x)) - width) / longer, (2 * Math.min(height, Math.max(0, y)) - height) / longer);
-  };
-  const follow = (event) => {
-    const box = canvas.getBoundingClientRect();
-    toPixel(((event.clientX - box.left) / box.width) * size().width, ((event.clientY - box.top) / box.height) * size().height);
-  };
-  const help = make("p", { class: "ct-note", id: freshId() }, "Drag the ring, tap where the centre should be, or use the arrow keys (with Shift for longer steps).");
-  const photo = make(
-    "div",
-    {
-      class: "ct-photo ct-over", tabindex: "0", role: "application", "aria-label": "Photograph, move the centre", "aria-describedby": help.id,
-      on: {
-        click: follow,
-        pointerdown(event) {
-          if (event.target !== handle && event.pointerType !== "mouse") return; // a finger beside the ring scrolls the page
-          photo.setPointerCapture(event.pointerId);
-          follow(event);
-        },
-        pointermove: (event) => photo.hasPointerCapture(event.pointerId) && follow(event),
-        keydown(event) {
-          const { height, width } = size();
-          const [x, y] = place();
-          const target = arrowTarget(event, y, x, height + 1, width + 1, event.shiftKey ? 16 : 4);
-          if (!target) return;
-          event.preventDefault();
-          toPixel(target[1], target[0]);
-        },
-      },
-    },
-    canvas, over, handle,
-  );
+  const longer = () => Math.max(size().height, size().width);
+  const ring = ringPicker({
+    picture: "The photograph with arrows that show where each point moves", label: "Photograph, move the centre", purpose: "the centre", size,
+    place: () => [size().width / 2 + (settings.cx * longer()) / 2, size().height / 2 + (settings.cy * longer()) / 2],
+    moveTo: (x, y) => moveTo((2 * x - size().width) / longer(), (2 * y - size().height) / longer()),
+  });
   return {
-    photo, help, canvas,
+    ...ring,
     show() {
-      const [x, y] = place();
-      handle.style.left = `${(100 * x) / size().width}%`;
-      handle.style.top = `${(100 * y) / size().height}%`;
-      over.innerHTML = arrows(size(), twistGenerator(size(), settings));
+      ring.show();
+      ring.over.innerHTML = arrows(size(), twistGenerator(size(), settings));
     },
   };
 }
@@ -276,4 +234,4 @@ function mountTwist({ root, config, still, ...lab }) {
   if (still) readStill(still).then(load);
 }
 
-mountAll("twist-lab", mountTwist, STYLE);
+mountAll("twist-lab", mountTwist, RING_STYLE + STYLE);
