@@ -39,7 +39,7 @@ TERMS = {  # the field's terms, and the section that explains each
     "im2col": "01_cross_correlation.html#im2col-cross-correlation-as-a-matrix-product",
     "receptive field": "03_padding_stride_dilation.html#receptive-field",
     "depthwise": "02_channels_and_parameters.html#depthwise-separable-convolution",
-    "equivariance": "01_cross_correlation.html#translation-equivariance-the-same-everywhere-only-nearby",
+    "equivariance": "01_cross_correlation.html#translation-equivariance",
     "feature map": "02_channels_and_parameters.html#several-filters-feature-maps",
     "same padding": "03_padding_stride_dilation.html#padding",
     "deconvolution": "05_upsampling_and_transposed_convolution.html#deconvolution-undoing-a-convolution",
