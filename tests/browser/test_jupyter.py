@@ -84,7 +84,7 @@ def served(request, tmp_path_factory):
         server.terminate()
         try:
             server.wait(20)
-        except subprocess.TimeoutExpired:  # it waits for a kernel that still starts; kernels end with the server
+        except subprocess.TimeoutExpired:  # it may wait for a kernel for good; a kernel left alone ends by itself
             server.kill()
             server.wait()
         shutil.rmtree(home, ignore_errors=True)
