@@ -21,7 +21,7 @@ CHOSEN = {
     3: ["one_colour", "dark", "strip"], 4: ["one_colour", "tall"], 5: ["one_colour", "blurred", "text"],
     6: ["one_colour", "dark", "retina"], 7: ["one_colour", "sky", "transparent"], 8: ["one_colour", "dark"],
     9: ["one_colour", "screenshot"], 10: ["one_colour", "camera", "moving"], 11: ["one_colour", "gravel", "cmyk"],
-    12: ["one_colour", "dandelion", "tall"],
+    12: ["one_colour", "dandelion"],
 }
 # What a chapter says on a picture, and what it then does not say.
 SAID = {
@@ -69,7 +69,8 @@ def test_a_chapter_runs_on_every_picture_and_says_what_it_shows(path, lines):
             present, absent = SAID[number, name]
             assert present in said and absent not in said, f"{name}:\n{said}"
         shown = images.describe(_picture(lines[name]))
-        assert shown in alts, f"{name}: no figure's text says {shown!r}"
+        if number != 12:  # which has no figure, but a lab
+            assert shown in alts, f"{name}: no figure's text says {shown!r}"
         assert not [other for other in set(images._SHOWN.values()) - {shown} if other in alts], f"{name}:\n{alts}"
         record("chapters run on a picture of the reader's", 1)
     assert not failures, "\n".join(failures)
