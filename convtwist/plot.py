@@ -11,7 +11,9 @@ it is a cell's last line.
 import base64
 import html
 import io
+import itertools
 import os
+import re
 import textwrap
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import IO, Literal, TypeAlias
@@ -39,6 +41,7 @@ WIDTH = 7.0  # inches; at 120 dots an inch a figure fills the text column and st
 DPI = 120
 SIGNED, UNSIGNED, NO_NUMBER = "RdBu_r", "gray", "#e6a400"
 MANY = 36  # maps; more are drawn as one mosaic
+TALLEST, TALLEST_ROW = 11, 7  # inches, of a whole figure and of one with a single row
 _FONT = {"size": 12}
 
 
@@ -156,21 +159,28 @@ def feature_maps(maps: Numbers, *, alt: str, titles: Sequence[str] | None = None
                  columns: int | None = None, crop: Crop | None = None) -> Picture:
     """Show every channel of ``(1, channels, height, width)`` or ``(channels, height, width)`` on one scale.
 
-    More than 36 maps without titles are drawn as one mosaic, row by row. ``columns`` is two by default, or for a
-    mosaic as many as make it square. ``crop`` shows a piece of each map, see :func:`panels`.
+    More than 36 maps without titles are drawn as one mosaic, row by row, and so are fewer that would be too small on
+    their own. ``columns`` is two by default, more for tall maps, or for a mosaic as many as make it square. ``crop``
+    shows a piece of each map, see :func:`panels`.
 
     Raises:
-        ValueError: another shape, or no channel at all.
+        ValueError: another shape, no channel at all, or titles for more than 36.
     """
     maps = _tensor(maps, "maps")
     maps = maps[0] if maps.ndim == 4 and len(maps) == 1 else maps
     if maps.ndim != 3 or maps.numel() == 0:
         raise ValueError("maps must be (channels, height, width) or a batch of one, with at least one channel and one "
                          f"pixel, got {tuple(maps.shape)}")
-    if len(maps) > MANY and titles is None:
-        return _mosaic(maps, alt, signed, columns, crop)
-    titles = titles or [f"channel {c}" for c in range(len(maps))]
-    return panels(list(maps), titles, alt=alt, signed=signed, shared=range(len(maps)), columns=columns or 2, crop=crop)
+    if titles is None:
+        wide, high = _columns(len(maps), 2, maps.shape[1] / maps.shape[2])
+        if len(maps) > MANY or (columns is None and len(maps) > wide and high > 1.3 * TALLEST):
+            return _mosaic(maps, alt, signed, columns, crop)
+        titles = [f"channel {c}" for c in range(len(maps))]
+    elif len(maps) > MANY:
+        raise ValueError(f"titles are drawn for at most {MANY} maps, got {len(maps)}; leave titles out for one sheet, "
+                         f"or show a part, such as maps[:, :{MANY}]")
+    columns = columns or _columns(len(maps), 2, maps.shape[1] / maps.shape[2])[0]
+    return panels(list(maps), titles, alt=alt, signed=signed, shared=range(len(maps)), columns=columns, crop=crop)
 
 
 def panels(images: Iterable[Numbers], titles: Iterable[str], *, alt: str, signed: bool | None = None,
@@ -183,28 +193,38 @@ def panels(images: Iterable[Numbers], titles: Iterable[str], *, alt: str, signed
         alt: what a reader who can't see the figure should know.
         signed: True centres the colours on zero; None does so where a value is negative.
         shared: indices of the maps that share one scale, drawn beside them. Another signed map has a scale of its own.
-        columns: how many stand in a row; by default up to three, or two if they are four.
+        columns: how many stand in a row; by default up to three, or two if they are four, more if they are tall.
         crop: show only a piece of each picture, for detail: ``(top, left, height, width)`` as shares of its sides,
             such as ``(0.25, 0.4, 0.3, 0.3)``. Each pixel is then a square of its own.
 
     Raises:
-        ValueError: no alt text, not one title a picture, or a crop beyond the picture.
+        ValueError: no alt text, not one title a picture, more than 36 pictures, or a crop beyond the picture.
     """
     images, titles, shared = [_pixels(image) for image in images], list(titles), list(shared)
     if len(images) != len(titles) or not images:
         raise ValueError(f"titles must name each of the {len(images)} pictures, got {len(titles)}")
+    if len(images) > MANY:
+        raise ValueError(f"images must be at most {MANY}, since more are too small to see, got {len(images)}; show a "
+                         "part, or maps of one size with convtwist.plot.feature_maps")
     scales = _scales(images, signed, shared)
     if crop is not None:
         images = [_cropped(image, crop) for image in images]
-    columns = columns or (len(images) if len(images) <= 3 else 2 if len(images) == 4 else 3)
+    aspect = max(image.shape[0] / image.shape[1] for image in images)
+    if columns is None:
+        columns, _ = _columns(len(images), 2 if len(images) == 4 else 3, aspect)
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
-    aspect = max(image.shape[0] / image.shape[1] for image in images)
     width = WIDTH if columns > 1 else WIDTH * 0.75
     maps = [k for k in shared if images[k].ndim == 2]
     alone = [k for k, scale in enumerate(scales) if k not in shared and scale and scale[1].vmin < 0]
-    height = rows * (width * (0.88 if maps or alone else 1) / columns * aspect + 0.4)
-    figure = _figure(alt, width, min(max(height, 1.4), 11))
+    bars = bool(maps or alone)
+    under = bars and rows * aspect / columns < 0.2  # a bar beside so low a figure has no room for its numbers
+    room = 0.12 * width if bars and not under else 0
+    height = rows * ((width - room) / columns * aspect + 0.4) + 0.5 * under
+    limit = TALLEST if rows > 1 else TALLEST_ROW
+    if height > limit:  # as narrow as the pictures then are, lest they stand far apart
+        width = room + max((width - room) * (limit - 0.4 * rows) / (height - 0.4 * rows), 1.3 * columns)
+    figure = _figure(alt, width, min(max(height, 0.9), limit))
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     drawn = []
     for axis, image, title, scale in zip(axes, images, titles, scales, strict=False):
@@ -213,13 +233,14 @@ def panels(images: Iterable[Numbers], titles: Iterable[str], *, alt: str, signed
         shown = image if image.ndim == 3 else np.ma.masked_invalid(image)
         drawn.append(axis.imshow(shown, cmap=cmap, norm=norm, interpolation="nearest" if sharp else None))
         # Four in a row shrink to thumbnails on a phone: larger letters keep their titles legible there.
-        axis.set_title(_wrap(title, columns), fontsize=_FONT["size"] + 3 * (columns > 3))
+        axis.set_title(_wrap(title, columns), fontsize=_FONT["size"] + 3 * (columns == 4))
+        axis.set_anchor("N" if under else "C")
     for axis in axes:
         axis.set_axis_off()
     if maps:
-        _bar(figure, drawn[maps[0]], [images[k] for k in maps], axes)
+        _bar(figure, drawn[maps[0]], [images[k] for k in maps], axes, under)
     for k in alone:
-        _bar(figure, drawn[k], [images[k]], axes[k])
+        _bar(figure, drawn[k], [images[k]], axes[k], under)
     _mention_no_numbers(figure, images)
     return Picture(figure, alt)
 
@@ -239,10 +260,16 @@ def numbers(grids: Iterable[Numbers], titles: Sequence[str], *, alt: str, signs:
         scale: the size of a number in full colour: by default the largest of all grids, so that equal numbers have
             equal colours; ``"each"`` takes the largest of each grid.
         columns: how many grids stand in a row; cells are then equally large in all rows.
+
+    Raises:
+        ValueError: no grid or more than 36, another shape, not one title a grid, or a scale that is none.
     """
     grids = [_tensor(grid, "grids") for grid in grids]
     if not grids or any(grid.ndim != 2 or grid.numel() == 0 for grid in grids) or len(titles) != len(grids):
         raise ValueError(f"grids must be two-dimensional with one title each, got {len(grids)} and {len(titles)}")
+    if len(grids) > MANY:
+        raise ValueError(f"grids must be at most {MANY}, since more are too small to read, got {len(grids)}; show a "
+                         "part, or all as pictures with convtwist.plot.feature_maps")
     grids = [grid.double().numpy() for grid in grids]
     reaches = [_reach([grid]) if scale == "each" else scale or _reach(grids) for grid in grids]
     if not all(isinstance(reach, (int, float)) and reach > 0 for reach in reaches):
@@ -310,11 +337,12 @@ def curves(lines: Mapping[str, npt.ArrayLike | tuple[npt.ArrayLike, npt.ArrayLik
     """
     figure = _figure(alt, WIDTH * 0.8, 3.4)
     axis = figure.subplots()
-    for (name, values), style in zip(lines.items(), ("-o", "--s", "-.^", ":D", "-v", "--P"), strict=False):
+    styles = itertools.cycle(("-o", "--s", "-.^", ":D", "-v", "--P"))
+    for (name, values), style in zip(lines.items(), styles, strict=False):
         positions, heights = values if isinstance(values, tuple) else (range(1, len(values) + 1), values)
         axis.plot(positions, heights, style, label=name, markersize=5)
-    axis.set_xlabel(x, fontsize=_FONT["size"])
-    axis.set_ylabel(y, fontsize=_FONT["size"])
+    axis.set_xlabel(_lines(x, 52), fontsize=_FONT["size"])
+    axis.set_ylabel(_lines(y, 32), fontsize=_FONT["size"])
     axis.grid(alpha=0.3)
     if all(float(p).is_integer() for p in positions):
         axis.xaxis.get_major_locator().set_params(integer=True)
@@ -332,8 +360,7 @@ def runs(groups: Mapping[str, Collection[float]], *, alt: str, x: str, level: fl
 
     With ``level``, such as 0.95, a line shows Student's interval of that level for the mean of two runs or more.
     """
-    figure = _figure(alt, WIDTH * 0.9, 0.8 + 0.34 * len(groups))
-    axis = figure.subplots()
+    figure, axis = _rows(alt, groups, x)
     for place, values in enumerate(groups.values()):
         if level is not None and len(values) > 1:
             _, low, high, _ = mean_interval(list(values), level)
@@ -341,7 +368,6 @@ def runs(groups: Mapping[str, Collection[float]], *, alt: str, x: str, level: fl
         values = list(values)
         axis.plot(values, [place] * len(values), "o", color="tab:blue", alpha=0.55, markersize=6)
         axis.plot([np.mean(values)], [place], "|", color="black", markersize=16, markeredgewidth=2)
-    _named(axis, groups, x)
     return Picture(figure, alt)
 
 
@@ -351,23 +377,39 @@ def intervals(named: Mapping[str, Sequence[float]], *, alt: str, x: str,
 
     ``band`` shades a range, such as the bounds within which two results count as equal.
     """
-    figure = _figure(alt, WIDTH * 0.9, 0.8 + 0.34 * len(named))
-    axis = figure.subplots()
+    figure, axis = _rows(alt, named, x)
     if band is not None:
         axis.axvspan(*band, color="tab:green", alpha=0.15)
     axis.axvline(0, color="black", linewidth=0.8)
     for place, (mean, low, high, *_) in enumerate(named.values()):
         axis.plot([low, high], [place, place], color="tab:blue", linewidth=2)
         axis.plot([mean], [place], "o", color="tab:blue", markersize=7)
-    _named(axis, named, x)
     return Picture(figure, alt)
 
 
-def _named(axis, names, x):
+def _rows(alt, names, x):
+    """Return a figure with one named row for each of ``names``; long names and a long label take several lines."""
+    names, width = [_lines(name, 36) for name in names], WIDTH * 0.9
+    longest = max((len(line) for name in names for line in name.split("\n")), default=0)
+    label = _lines(x, max(20, int((width - 0.085 * longest) / 0.09)))  # inches a letter of ticks, and of a label
+    most = max((name.count("\n") for name in names), default=0)
+    figure = _figure(alt, width, 0.6 + 0.2 * (label.count("\n") + 1) + (0.34 + 0.17 * most) * len(names))
+    axis = figure.subplots()
     axis.set_yticks(range(len(names)), names)
     axis.set_ylim(len(names) - 0.5, -0.5)
-    axis.set_xlabel(x, fontsize=_FONT["size"])
+    axis.set_xlabel(label, fontsize=_FONT["size"])
     axis.grid(axis="x", alpha=0.3)
+    return figure, axis
+
+
+def _columns(count, least, aspect):
+    """Return how many pictures of ``aspect`` (height / width) stand in a row, and how high the figure would be."""
+    for columns in range(min(least, count), min(6, count) + 1):
+        rows = -(-count // columns)
+        height = rows * (0.88 * WIDTH / columns * aspect + 0.4)
+        if height <= (TALLEST if rows > 1 else TALLEST_ROW):
+            break
+    return columns, height
 
 
 def _check_alt(alt: str) -> None:
@@ -459,19 +501,20 @@ def _mosaic(maps, alt, signed, columns, crop):
     shown.set(cmap=cmap, norm=norm)
     axis.set_title(f"channels 0 to {len(tiles) - 1}, {columns} in a row", fontsize=_FONT["size"])
     axis.set_axis_off()
-    _bar(figure, shown, tiles, axis)
+    _bar(figure, shown, tiles, axis, under=sheet.shape[0] / sheet.shape[1] < 0.2)
     _mention_no_numbers(figure, tiles)
     return Picture(figure, alt)
 
 
-def _bar(figure, shown, maps, axes):
-    """Draw the colours' scale; its ends are pointed where a map goes beyond."""
+def _bar(figure, shown, maps, axes, under):
+    """Draw the colours' scale, beside the maps or ``under`` them; its ends are pointed where a map goes beyond."""
     low, high = shown.norm.vmin, shown.norm.vmax
     finite = [part[np.isfinite(part)] for part in maps]
     below = any((part < low).any() for part in finite)
     above = any((part > high).any() for part in finite)
     extend = {(True, True): "both", (True, False): "min", (False, True): "max"}.get((below, above), "neither")
-    bar = figure.colorbar(shown, ax=axes, shrink=0.8, aspect=30, pad=0.02, extend=extend)
+    place = {"location": "bottom", "shrink": 0.6} if under else {"shrink": 0.8}
+    bar = figure.colorbar(shown, ax=axes, aspect=30, pad=0.02, extend=extend, **place)
     bar.ax.tick_params(labelsize=10)
 
 
@@ -541,4 +584,15 @@ def _frame(left, top, width, height):
 
 
 def _wrap(title, columns):
-    return "\n".join(textwrap.wrap(title, max(12, 66 // columns)))
+    return _lines(title, max(12, 66 // columns))
+
+
+def _lines(text, width):
+    """Break a text into lines; a name longer than a line, such as ``layer4.2.conv2``, is broken behind a dot."""
+    return "\n".join(_Wrapper(width).wrap(text)) or text
+
+
+class _Wrapper(textwrap.TextWrapper):
+    def _split(self, text):
+        return [piece for word in super()._split(text)
+                for piece in (re.split(r"(?<=[._/])(?=[^\W\d])", word) if len(word) > self.width else [word])]

@@ -146,6 +146,14 @@ def test_names_of_figures_and_equations():
     assert len(set(names + equations)) == len(names + equations)
 
 
+def test_the_bibliography_is_nothing_but_entries():
+    """BibTeX passes over what stands between entries, such as half of one, without a word."""
+    bibliography = (ROOT / "book" / "references.bib").read_text(encoding="utf-8")
+    assert not re.sub(r"^@\w+\{\w+,\n(?:  .*\n|\s{4,}.*\n)+\}\n", "", bibliography, flags=re.MULTILINE).strip()
+    keys = re.findall(r"^@\w+\{(\w+),$", bibliography, re.MULTILINE)
+    assert len(keys) == len(set(keys)) > 40
+
+
 @each_chapter
 def test_opening(path):
     """A chapter starts with its title and a few sentences, then one setup cell that picks the photograph."""

@@ -140,6 +140,48 @@ def test_many_maps_are_one_mosaic_and_quick():
     assert time.process_time() - started < 5  # with an axis for each map it was 39
 
 
+STRIP, TALL = torch.linspace(-1, 1, 60 * 520).view(1, 1, 60, 520), torch.linspace(-1, 1, 60 * 215).view(1, 1, 215, 60)
+
+
+@pytest.mark.parametrize("shape", [STRIP, TALL], ids=["strip", "tall"])
+@pytest.mark.parametrize("count", [1, 2, 4, 12])
+def test_maps_of_hostile_shapes_are_as_large_as_may_be_and_nothing_overlaps(shape, count):
+    """A bar is no longer than the maps beside or above it; neither maps, titles nor bars lie over each other."""
+    picture = plot.feature_maps(shape.expand(1, count, -1, -1), alt="maps of one hostile shape")
+    figure = picture.figure
+    figure.draw_without_rendering()
+    *maps, bar = [axis.get_tightbbox() for axis in figure.axes]
+    *shown, scale = [axis.get_window_extent() for axis in figure.axes]
+    assert not [1 for k, box in enumerate(maps) for other in [*maps[:k], bar] if box.overlaps(other)]
+    all_maps = max(box.y1 for box in maps) - min(box.y0 for box in maps)
+    assert scale.height <= all_maps
+    assert max(box.width for box in shown) > 40 and max(box.height for box in shown) > 30
+    assert figure.get_figheight() <= 11 and (count > 2 or figure.get_figheight() <= 7)
+
+
+def test_a_long_name_is_broken_behind_a_dot_and_no_label_is_cut():
+    name = "features.denseblock3.denselayer12.conv2.weight"
+    titled = plot.panels([torch.randn(9, 9)] * 3, [name] * 3, alt="three grey squares")
+    assert titled.figure.axes[0].get_title().split("\n") == ["features.denseblock3.", "denselayer12.conv2.", "weight"]
+    label = "what is drawn along the horizontal axis, in percentage points of the accuracy"
+    for picture in (plot.runs({name: [1, 2], "short": [2]}, x=label, alt="two named rows"),
+                    plot.intervals({name: (1, 0, 2)}, x=label, alt="one named row"),
+                    plot.curves({name: [1, 2]}, x=label, y=label, alt="one named curve")):
+        picture.figure.draw_without_rendering()
+        axis, = picture.figure.axes
+        assert axis.get_xlabel().split() == label.split()
+        texts = [axis.xaxis.label, axis.yaxis.label, *axis.get_yticklabels()]
+        for text in (text for text in texts if text.get_text()[:1].isalpha()):  # numbers may stand beyond the limits
+            box, page = text.get_window_extent(), picture.figure.bbox
+            assert box.x0 >= -1 and box.y0 >= -1 and box.x1 <= page.x1 + 1 and box.y1 <= page.y1 + 1
+
+
+def test_every_curve_is_drawn_however_many_they_are():
+    nine = {str(k): [k, k + 1] for k in range(9)}
+    axis, = plot.curves(nine, x="step", y="value", alt="nine rising curves").figure.axes
+    assert [list(line.get_ydata()) for line in axis.lines] == [[k, k + 1] for k in range(9)]
+
+
 def test_text_on_cells_contrasts_with_them():
     picture = plot.kernels(torch.tensor([[-9.0, 0.0, 9.0]]), alt="a steep kernel")
     axis = picture.figure.axes[0]
@@ -189,6 +231,10 @@ def test_photo_takes_what_images_gives(image):
     (lambda: plot.panels([PHOTO], [], alt="no title given"), "1 pictures, got 0"),
     (lambda: plot.feature_maps(torch.zeros(2, 3, 4, 4), alt="a batch of two"), r"\(2, 3, 4, 4\)"),
     (lambda: plot.feature_maps(torch.zeros(1, 0, 4, 4), alt="no channel at all"), r"at least one channel.*\(0, 4, 4\)"),
+    (lambda: plot.feature_maps(torch.zeros(256, 9, 9), titles=["a"] * 256, alt="many maps with titles"),
+     "at most 36 maps, got 256; leave titles out"),
+    (lambda: plot.panels([PHOTO] * 37, ["a"] * 37, alt="far too many photographs"), "at most 36.*got 37; show a part"),
+    (lambda: plot.kernels(torch.zeros(64, 3, 3), alt="far too many kernels"), "at most 36.*got 64; show a part"),
     (lambda: plot.photo(PHOTO.transpose(2, 0, 1), alt="the channels first"), "come last.*torch.from_numpy"),
     (lambda: plot.photo(torch.full((3, 4, 4), torch.nan), alt="no numbers here"), "0..1, got nan to nan"),
     (lambda: plot.photo(PHOTO, crop=(0.8, 0, 0.3, 1), alt="beyond the edge"), r"crop must be .*got \(0.8"),

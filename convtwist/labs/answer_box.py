@@ -66,7 +66,8 @@ def answer_box(expected: Answer, *, asks: str = "Your answer", hint: str = "", p
     script = _script()
     version = hashlib.sha256(script.encode()).hexdigest()[:8]  # each stored output wakes the boxes of its own release
     return Lab("answer box", f'<div class="convtwist-answer" data-box="{version}" data-config="{settings}"><noscript>'
-               f"<p>The answer box needs JavaScript.</p></noscript></div>\n<style>\n{_COLOURS}\n</style>\n"
+               "<p>The answer box needs JavaScript. In a notebook, trust the notebook (File &gt; Trust Notebook) "
+               f"or run this cell again.</p></noscript></div>\n<style>\n{_COLOURS}\n</style>\n"
                f'<script type="module">\nconst VERSION = "{version}";\n{script}\n</script>')
 
 

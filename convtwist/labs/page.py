@@ -16,8 +16,8 @@ __all__ = ["Lab", "joined_modules"]
 _HERE = Path(__file__).parent
 
 # A notebook that is not trusted drops the style and the script, and <noscript> but not what stands in it.  Hence the
-# style tells which of two sentences is read: with it the first, without it the second.
-# (Jupyter drops an empty ``hidden``.)
+# style tells which of two sentences is read: with it the first, without it the second.  A trusted notebook that is open
+# beside it has a style, too, which reaches only labs that have kept ``data-lab``.  (Jupyter drops an empty ``hidden``.)
 _OFF = '<span class="ct-off" hidden="hidden">It needs JavaScript, which is off here.</span>'
 _UNTRUSTED = ('<p class="ct-untrusted">Its script has not run. To use it in a notebook, trust the notebook '
               "(File &gt; Trust Notebook) or run this cell again.</p>")

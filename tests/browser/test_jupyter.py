@@ -31,6 +31,10 @@ STATE = """() => {
   return { cells: cells.map(cell => [cell.type, cell.sharedModel.getSource()]), active: content.activeCellIndex,
            held: `${tagName} ${type} ${ariaLabel}` };
 }"""
+SHOWN = """name => {
+  const widget = window.jupyterapp?.shell.currentWidget;
+  return widget?.title.label === name && widget.content?.model?.cells.length === 5;
+}"""
 
 
 def notebook():
@@ -78,7 +82,11 @@ def served(request, tmp_path_factory):
         yield address
     finally:
         server.terminate()
-        server.wait(20)
+        try:
+            server.wait(20)
+        except subprocess.TimeoutExpired:  # it may wait for a kernel for good; a kernel left alone ends by itself
+            server.kill()
+            server.wait()
         shutil.rmtree(home, ignore_errors=True)
 
 
@@ -90,8 +98,9 @@ def opened(browser, served):
     def open_one(name):
         page = context.new_page()
         page.set_default_timeout(30_000)
-        page.goto(f"{served}/{name}.ipynb")
-        page.wait_for_function("window.jupyterapp?.shell.currentWidget?.content?.model?.cells.length === 5")
+        answer = page.goto(f"{served}/{name}.ipynb?reset")  # without what an earlier test had open
+        assert answer.ok, f"status {answer.status}: the program is not installed completely"
+        page.wait_for_function(SHOWN, arg=f"{name}.ipynb")
         return page
 
     yield open_one
@@ -134,9 +143,24 @@ def test_keys_on_a_control_are_the_control_s(opened):
     assert typed.input_value() == "-1.5"
 
 
+def assert_says_how_to_trust(page):
+    """Each of the three outputs of the notebook in front says it, and neither says that JavaScript is off."""
+    front = page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")
+    said = front.get_by_text("trust the notebook (File > Trust Notebook) or run this cell again").filter(visible=True)
+    expect(said).to_have_count(3, timeout=30_000)
+    expect(front.get_by_text("Here a lab steps a kernel over a grid")).to_be_visible()
+    assert "JavaScript, which is off" not in front.inner_text()
+
+
 def test_an_untrusted_notebook_says_how_to_trust_it(opened):
-    page = opened("untrusted")
-    said = page.get_by_text("trust the notebook (File > Trust Notebook) or run this cell again")
-    expect(said.first).to_be_visible()
-    assert "JavaScript, which is off" not in page.inner_text("body")
-    expect(page.get_by_text("Here a lab steps a kernel over a grid").first).to_be_visible()
+    assert_says_how_to_trust(opened("untrusted"))
+
+
+@pytest.mark.parametrize("served", ["lab"], indirect=True)
+def test_a_trusted_notebook_in_another_tab_hides_no_sentence_of_an_untrusted_one(opened):
+    """JupyterLab shows both in one page, and the style that comes with the trusted one's labs is for the whole page."""
+    page = opened("trusted")
+    expect(page.get_by_role("grid", name="Output")).to_be_visible(timeout=30_000)
+    page.evaluate("jupyterapp.commands.execute('docmanager:open', { path: 'untrusted.ipynb' }).then(() => null)")
+    page.wait_for_function(SHOWN, arg="untrusted.ipynb")
+    assert_says_how_to_trust(page)
