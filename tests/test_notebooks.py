@@ -15,7 +15,7 @@ NOTEBOOKS = sorted((ROOT / "book").glob("*.ipynb"))
 CHAPTERS = [path for path in NOTEBOOKS if re.match(r"\d\d_", path.name)]
 PICTURES = ("image/png", "image/jpeg")
 LONGEST_CELL = 15  # lines; what is longer belongs in the package
-LONGEST_LINE = 92  # characters; the page's text column shows no more on a laptop
+LONGEST_LINE = 84  # characters; the page's text column shows no more on a laptop
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 each_chapter = pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 

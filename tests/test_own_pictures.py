@@ -1,9 +1,9 @@
 """Every chapter runs to its end on readers' own pictures, and what it says then follows the picture.
 
 Each chapter runs on one picture of a single colour, on which most observations fail, and most on one or two others, so
-that together they take all kinds in turn. A chapter costs 2 to 20 seconds the first time. Cells that don't depend on the
-photograph are not run again, so that a further picture costs 1 to 8 seconds, and 18 in chapter 11, which trains on it:
-all of it some two minutes of one core.
+that together they take all kinds in turn. A chapter costs 2 to 20 seconds the first time. Cells that don't depend on
+the photograph are not run again, so that a further picture costs 1 to 8 seconds, and 18 in chapter 11, which trains on
+it: all of it some two minutes of one core.
 ``CONVTWIST_ALL_PICTURES=1 pytest tests/test_own_pictures.py`` runs all chapters on all pictures and samples,
 in some twenty minutes.
 """
