@@ -56,7 +56,7 @@ def add_transposed(d_source: Tensor | None, slope: Tensor, source: Tensor, weigh
         products = _mix(slope, operators, True, source.shape[2:], stride, turned, dilation, coords,
                         weights.flatten(0, 1), d_source, source if wanted else None, keep)
         if wanted:
-            return products.view(weights.shape)
+            return products.contiguous().view(weights.shape)
     return torch.zeros_like(weights)
 
 
@@ -85,7 +85,8 @@ def _mix(maps: Tensor, operators: Bank, transposed: bool, size: Sequence[int], s
     kernel = _kernel()
     assert kernel is not None  # _ready was asked
     kernel(plan, *(tensor if tensor is None else tensor.data_ptr() for tensor in tensors))
-    return products.sum(0)
+    products = products.sum(0)
+    return products if last else products.view(factors, wide).t()
 
 
 _Plan = ctypes.c_int64 * 20

@@ -18,7 +18,7 @@ from convtwist._arguments import Coords, is_exporting
 from convtwist._engine import cpp
 from convtwist._engine.steps import IsoStep, TwistStep, like_last
 
-__all__ = ["allowed", "iso", "twist"]
+__all__ = ["allowed", "iso", "transformed", "twist"]
 
 
 def allowed() -> bool:
@@ -26,15 +26,16 @@ def allowed() -> bool:
 
     An exported program is to consist of PyTorch's own operators, and transforms see through no others.
     """
-    return torch.compiler.is_dynamo_compiling() and not is_exporting() and not _transformed()
+    return torch.compiler.is_dynamo_compiling() and not is_exporting() and not transformed()
 
 
-def _transformed() -> bool:
+def transformed() -> bool:
+    """Say whether ``vmap``, ``grad`` or the like is at work."""
     return torch._C._are_functorch_transforms_active()
 
 
 # Dynamo keeps a guard of its own on the transforms around it.
-_transformed._dynamo_marked_constant = True  # pyright: ignore[reportFunctionMemberAccess]
+transformed._dynamo_marked_constant = True  # pyright: ignore[reportFunctionMemberAccess]
 
 
 def twist(source: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | None, padding: tuple[int, int],

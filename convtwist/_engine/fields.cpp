@@ -159,7 +159,8 @@ static void turn(const float* from, int64_t apart, int64_t pixels, int64_t chann
 }
 
 // Mix the fields into ``mixture``, and add up their products with ``factor`` for each thread; either may be null.
-// ``mixing``: (fields x channels, mixed), in which order the product is quickest.  ``turned``: for each thread as many
+// ``mixing``: (fields x channels, mixed), in which order the product is quickest.  ``products``, likewise: (fields x
+// channels, factors) for channels_last, else the other way round.  ``turned``: for each thread as many
 // rows of the maps as a strip reads; not used for channels_last.
 extern "C" void mix(const Plan* given, Gemm gemm, const float* maps, const float* zeros, const float* x, const float* y,
                     const float* mixing, float* mixture, const float* factor, float* products, float* scratch,
@@ -200,8 +201,8 @@ extern "C" void mix(const Plan* given, Gemm gemm, const float* maps, const float
           gemm("T", "T", &pixels, &mixed, &wide, &one, here, &wide, mixing, &mixed, &keep,
                mixture + image * whole * mixed + at, &whole);
         if (factor)
-          gemm("T", "T", &factors, &wide, &pixels, &one, factor + image * whole * factors + at, &whole, here, &wide,
-               &one, sum, &factors);
+          gemm("N", "N", &wide, &factors, &pixels, &one, here, &wide, factor + image * whole * factors + at, &whole,
+               &one, sum, &wide);
       }
       if (!plan.last) continue;
       const int64_t at = first * plan.columns;
