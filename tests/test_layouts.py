@@ -126,7 +126,8 @@ def test_compiled(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "last"), [("similarity", False), ("wide groups", True), ("isotropic, reduced", False)])
+@pytest.mark.parametrize(("name", "last"),
+                         [("similarity", False), ("wide groups", True), ("isotropic, reduced", False)])
 def test_compiled_to_machine_code(name, last):
     """With gradients, as training does it; and Conv2d itself does there what it does eagerly."""
     layer, plain, inputs = build(name, last)

@@ -10,7 +10,7 @@ from torch import nn
 import convtwist
 from convtwist import ConvTwist2d, IsoTwist2d, convert, revert
 
-pytestmark = pytest.mark.slow  # test_torch_features.py has it in short
+pytestmark = pytest.mark.slow  # test_transformations.py has it in short
 torch.set_num_threads(1)
 
 LAYERS = {
