@@ -48,7 +48,7 @@ def iso_twist(source: Tensor, weight: Tensor, bias: Tensor | None, reduce: int, 
 
 
 def laid_like(maps: Tensor, source: Tensor) -> Tensor:
-    """Return maps in ``channels_last`` if a convolution would take ``source`` for it; exported programs have no layout."""
+    """Return maps in ``channels_last`` if a convolution takes ``source`` for it; exported programs have no layout."""
     if type(source) is not Tensor or is_tracing() or is_exporting() or custom_ops.transformed():
         return maps
     return maps.contiguous(memory_format=torch.channels_last) if like_last(source) else maps

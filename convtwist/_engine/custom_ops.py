@@ -56,6 +56,11 @@ def _laid(maps: Tensor, last: bool) -> Tensor:
     return maps.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
 
 
+def _weights(tensors: Sequence[Tensor | None], last: bool) -> list[Tensor | None]:
+    """Return weights that don't turn contiguous maps into others, as Inductor's would, which likes ``channels_last``."""
+    return [tensor if last or tensor is None else tensor.contiguous() for tensor in tensors]
+
+
 def _empty(maps: Tensor, last: bool, channels: int, height: int, width: int) -> Tensor:
     if last:
         return maps.new_empty(maps.shape[0], height, width, channels).permute(0, 3, 1, 2)
@@ -77,7 +82,8 @@ def _register(name: str, make_step: Callable[..., TwistStep | IsoStep], weights:
     @torch.library.custom_op(f"convtwist::{name}", schema=f"({inputs}, Tensor? bias, {options}) -> Tensor", **define)
     def layer(source, *rest):
         last, *arguments = rest[count:]
-        return _laid(make_step(*arguments).forward(_laid(source, last), *rest[:count], blocks=cpp), last)
+        weights = _weights(rest[:count], last)
+        return _laid(make_step(*arguments).forward(_laid(source, last), *weights, blocks=cpp), last)
 
     @layer.register_fake
     def _(source, weight, *rest):
@@ -89,7 +95,8 @@ def _register(name: str, make_step: Callable[..., TwistStep | IsoStep], weights:
     def gradient(slope, source, *rest):
         last, *arguments, wanted = rest[count - 1 :]
         maps = _laid(slope, last), _laid(source, last)
-        found = iter(make_step(*arguments).gradient(*maps, *rest[: count - 1], wanted=wanted, blocks=cpp))
+        weights = _weights(rest[: count - 1], last)
+        found = iter(make_step(*arguments).gradient(*maps, *weights, wanted=wanted, blocks=cpp))
         found = [next(found) if want else slope.new_empty(0) for want in wanted]
         return _laid(found[0], last) if wanted[0] else found[0], *(tensor.contiguous() for tensor in found[1:])
 
