@@ -101,7 +101,7 @@ def conv_twist2d(input: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | No
         weight = weight - cx * kx - cy * ky
     output = input
     for _ in range(steps):
-        source = output if permute is None else reorder(output, permute, groups)
+        source = output if permute is None else _engine.laid_like(reorder(output, permute, groups), output)
         change = _layer(source, weight, twist, bias, stride, padding, dilation, groups, padding_mode, coords)
         if steps == 1:
             return change
@@ -147,7 +147,9 @@ def iso_twist2d(input: Tensor, weight: Tensor, bias: Tensor | None = None, *, gr
     if input.dim() == 3:
         return iso_twist2d(input[None], weight, bias, groups=groups, reduce=reduce, coords=coords)[0]
     output = _engine.iso_twist(input, weight, bias, reduce, groups, coords)
-    return plain_isotropic(input, weight, bias, reduce, groups, coords) if output is None else output
+    if output is None:
+        output = _engine.laid_like(plain_isotropic(input, weight, bias, reduce, groups, coords), input)
+    return output
 
 
 def _layer(source: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | None, stride: tuple[int, int],

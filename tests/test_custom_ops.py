@@ -43,8 +43,14 @@ def iso_case(channels=3, bias=True):
     return [draw(1, 3, channels, 6, 8), draw(2, 4, channels, 4), draw(4, 4) if bias else None]
 
 
-def both(operator, plain, tensors):
-    for layer in (operator, plain):
+def operator(step, last=True):
+    """Return the operator of a step, for maps in ``channels_last`` or contiguous, as a function of its tensors."""
+    call = torch.ops.convtwist.twist if isinstance(step, steps.TwistStep) else torch.ops.convtwist.iso
+    return lambda *tensors: call(*tensors, last, *vars(step).values())
+
+
+def both(ours, plain, tensors):
+    for layer in (ours, plain):
         leaves = [None if t is None else t.clone().requires_grad_() for t in tensors]
         output = layer(*leaves)
         found = torch.autograd.grad(output, [t for t in leaves if t is not None], draw(5, *output.shape))
@@ -58,32 +64,34 @@ def test_the_twist_agrees_with_the_plain_layer(operators, block, way, monkeypatc
     """In blocks and strips of one row or image, of some with a rest, and of all; channels in eights with a rest."""
     monkeypatch.setattr(blocks, "_BLOCK", block)
     monkeypatch.setattr(cpp, "_STRIP", block)
-    for padding, dilation, stride, coords, bias, channels in itertools.product(
-            ((1, 1), (0, 2)), ((1, 1), (2, 1)), ((1, 1), (2, 3)), ("centered", "legacy"), (True, False), (1, 3, 19)):
+    for padding, dilation, stride, (coords, bias), last, channels in itertools.product(
+            ((1, 1), (0, 2)), ((1, 1), (2, 1)), ((1, 1), (2, 3)), (("centered", True), ("legacy", False)),
+            (False, True), (1, 3, 19)):
         step = steps.TwistStep(padding, dilation, coords, 1, stride)
-        results = both(lambda *t, step=step: torch.ops.convtwist.twist(*t, *vars(step).values()), step.plain,
-                       twist_case(operators, channels, bias=bias))
+        results = both(operator(step, last), step.plain, twist_case(operators, channels, bias=bias))
         for ours, expected in zip(*results, strict=True):
             torch.testing.assert_close(ours, expected, rtol=1e-5, atol=5e-5)
 
 
 @pytest.mark.parametrize("reduce", [1, 2])
 def test_the_isotropic_layer_agrees_with_the_plain_one(reduce, way):
-    for coords, bias, channels in itertools.product(("centered", "legacy"), (True, False), (1, 3, 19)):
+    for coords, bias, last, channels in itertools.product(("centered", "legacy"), (True, False), (False, True),
+                                                          (1, 3, 19)):
         step = steps.IsoStep(reduce, coords)
-        results = both(lambda *t, step=step: torch.ops.convtwist.iso(*t, *vars(step).values()), step.plain,
-                       iso_case(channels, bias))
+        results = both(operator(step, last), step.plain, iso_case(channels, bias))
         for ours, expected in zip(*results, strict=True):
             torch.testing.assert_close(ours, expected, rtol=1e-5, atol=5e-5)
 
 
 def test_pytorch_finds_the_operators_sound(way):
     """Schema, shapes and strides foretold, gradients registered, traced as they run (``torch.library.opcheck``)."""
-    ours = torch.ops.convtwist
-    for operator, tensors, options in ((ours.twist, twist_case("similarity"), ([1, 0], [1, 1], "centered", 1, [1, 2])),
-                                       (ours.iso, iso_case(), (2, "centered"))):
+    ours, checks = torch.ops.convtwist, []
+    for last in (False, True):
+        checks += [(ours.twist, twist_case("similarity"), (last, [1, 0], [1, 1], "centered", 1, [1, 2])),
+                   (ours.iso, iso_case(), (last, 2, "centered"))]
+    for call, tensors, options in checks:
         leaves = [t.requires_grad_() for t in tensors]
-        found = torch.library.opcheck(operator, (*leaves, *options))
+        found = torch.library.opcheck(call, (*leaves, *options))
         assert set(found.values()) == {"SUCCESS"}
 
 
@@ -147,25 +155,24 @@ def test_without_what_the_code_needs(missing, monkeypatch):
     step = steps.TwistStep((1, 1), (1, 1), "centered")
     for turn in range(2):
         with pytest.warns(RuntimeWarning, match="without their C\\+\\+") if turn == 0 else nullcontext():
-            ours, expected = both(lambda *t: torch.ops.convtwist.twist(*t, *vars(step).values()), step.plain, tensors)
+            ours, expected = both(operator(step), step.plain, tensors)
         for a, b in zip(ours, expected, strict=True):
             torch.testing.assert_close(a, b, rtol=1e-5, atol=5e-5)
     assert len(attempts) == 1
     with pytest.raises(RuntimeError):
-        torch.ops.convtwist.twist(tensors[0][:, :2], *tensors[1:], [1, 1], [1, 1], "centered", 1, [1, 1])
+        operator(step)(tensors[0][:, :2], *tensors[1:])
 
 
 @pytest.mark.parametrize("way", ["C++"], indirect=True)
 def test_any_number_of_threads(way):
     """One image or several, threads more than rows: the same to rounding, and bit for bit when repeated."""
-    for batch, threads in itertools.product((1, 3), (1, 2, 5, 16)):
+    for batch, threads, last in itertools.product((1, 3), (1, 2, 5, 16), (False, True)):
         u, *parameters = twist_case("similarity")
         step, found = steps.TwistStep((1, 1), (1, 1), "centered"), []
         torch.set_num_threads(threads)
         try:
             for _ in range(2):
-                ours, expected = both(lambda *t, step=step: torch.ops.convtwist.twist(*t, *vars(step).values()),
-                                      step.plain, [u[:batch], *parameters])
+                ours, expected = both(operator(step, last), step.plain, [u[:batch], *parameters])
                 found.append(ours)
         finally:
             torch.set_num_threads(1)

@@ -10,7 +10,7 @@ from torch import nn
 import convtwist
 from convtwist import ConvTwist2d, IsoTwist2d, convert, revert
 
-pytestmark = pytest.mark.slow  # test_torch_features.py has it in short
+pytestmark = pytest.mark.slow  # test_transformations.py has it in short
 torch.set_num_threads(1)
 
 LAYERS = {
@@ -38,6 +38,7 @@ def both(function, u):
 
 def close(ours, expected):
     for a, b in zip(ours, expected, strict=True):
+        assert a.stride() == b.stride()
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
 
 
@@ -50,7 +51,7 @@ def test_eager_is_the_formula_in_double_precision(name):
 
 @each_layer
 def test_the_operator_is_entered_without_a_graph_break(name):
-    """At changing sizes, in both memory layouts."""
+    """At changing sizes, in both memory layouts, which come out as they do eagerly."""
     layer, graphs = build(name), []
 
     def keep(graph, inputs):

@@ -13,12 +13,12 @@ and why not a quicker one.
 import torch
 from torch import Tensor
 
-from convtwist._arguments import Coords, is_tracing
+from convtwist._arguments import Coords, is_exporting, is_tracing
 from convtwist._engine import custom_ops, gpu
 from convtwist._engine.autograd import apply_step
-from convtwist._engine.steps import IsoStep, TwistStep
+from convtwist._engine.steps import IsoStep, TwistStep, like_last
 
-__all__ = ["conv_twist", "iso_twist"]
+__all__ = ["conv_twist", "iso_twist", "laid_like"]
 
 _ONEDNN = torch.backends.mkldnn.is_available()
 
@@ -55,6 +55,13 @@ def iso_twist(source: Tensor, weight: Tensor, bias: Tensor | None, reduce: int, 
     if _watched():
         return None
     return apply_step(IsoStep(reduce, coords), source, weight, bias)
+
+
+def laid_like(maps: Tensor, source: Tensor) -> Tensor:
+    """Return maps in ``channels_last`` if a convolution takes ``source`` for it; exported programs have no layout."""
+    if type(source) is not Tensor or is_tracing() or is_exporting() or custom_ops.transformed():
+        return maps
+    return maps.contiguous(memory_format=torch.channels_last) if like_last(source) else maps
 
 
 def _suits(source: Tensor, *parameters: Tensor | None) -> bool:

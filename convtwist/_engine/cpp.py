@@ -29,7 +29,7 @@ def add_fields(output: Tensor, source: Tensor, mixing: Tensor, operators: Bank, 
                padding: tuple[int, int], dilation: tuple[int, int], coords: Coords, *, keep: bool = True,
                reduce: int = 1) -> None:
     """Do what ``blocks.add_fields`` does."""
-    if reduce > 1 or not (_ready() and _last(source) and _last(output)):
+    if reduce > 1 or not (_ready() and _alike(source, output)):
         blocks.add_fields(output, source, mixing, operators, stride, padding, dilation, coords, keep=keep,
                           reduce=reduce)
         return
@@ -41,7 +41,7 @@ def add_transposed(d_source: Tensor | None, slope: Tensor, source: Tensor, weigh
                    operators: Bank, stride: tuple[int, int], padding: tuple[int, int], dilation: tuple[int, int],
                    coords: Coords, *, keep: bool = True) -> Tensor:
     """Do what ``blocks.add_transposed`` does."""
-    if not (_ready() and _last(slope) and _last(source) and (d_source is None or _last(d_source))):
+    if not (_ready() and _alike(slope, source, *([] if d_source is None else [d_source]))):
         return blocks.add_transposed(d_source, slope, source, weights, wanted, operators, stride, padding, dilation,
                                      coords, keep=keep)
     weights = weights.contiguous()
@@ -56,7 +56,7 @@ def add_transposed(d_source: Tensor | None, slope: Tensor, source: Tensor, weigh
         products = _mix(slope, operators, True, source.shape[2:], stride, turned, dilation, coords,
                         weights.flatten(0, 1), d_source, source if wanted else None, keep)
         if wanted:
-            return products.view(weights.shape)
+            return products.contiguous().view(weights.shape)
     return torch.zeros_like(weights)
 
 
@@ -65,7 +65,7 @@ def _mix(maps: Tensor, operators: Bank, transposed: bool, size: Sequence[int], s
          mixture: Tensor | None = None, factor: Tensor | None = None, keep: bool = True) -> Tensor:
     """Mix the fields of maps into ``mixture``, and return their products with ``factor``: one of them, or both.
 
-    ``mixing`` is ``(fields x channels, out)``.
+    ``mixing`` is ``(fields x channels, out)``.  The maps are alike in their layout.
     """
     bank, count = _BANKS[operators]
     images, channels, height, width = maps.shape
@@ -74,18 +74,22 @@ def _mix(maps: Tensor, operators: Bank, transposed: bool, size: Sequence[int], s
     share = -(-images * size[0] // threads)  # rows for each thread, in strips that fit into the cache and are alike
     strip = -(-share // -(-share * size[1] * wide // _STRIP))
     zeros, scratch = maps.new_zeros(channels), maps.new_empty(threads, strip * size[1] * wide)
+    last = _last(maps, *(other for other in (mixture, factor) if other is not None))
+    read = min((strip - 1) * stride[0] + 2 * dilation[0] + 1, height)
+    turned = maps.new_empty(0 if last else threads * read * width * channels)
     factors = 0 if factor is None else factor.shape[1]
     products = maps.new_empty(threads, wide, factors)
     plan = _Plan(bank, transposed, threads, strip, images, height, width, channels, *size, *stride, *padding, *dilation,
-                 0 if mixing is None else mixing.shape[1], factors, keep)
-    tensors = maps, zeros, x, y, mixing, mixture, factor, products, scratch
+                 0 if mixing is None else mixing.shape[1], factors, keep, last)
+    tensors = maps, zeros, x, y, mixing, mixture, factor, products, scratch, turned
     kernel = _kernel()
     assert kernel is not None  # _ready was asked
     kernel(plan, *(tensor if tensor is None else tensor.data_ptr() for tensor in tensors))
-    return products.sum(0)
+    products = products.sum(0)
+    return products if last else products.view(factors, wide).t()
 
 
-_Plan = ctypes.c_int64 * 19
+_Plan = ctypes.c_int64 * 20
 
 
 @lru_cache(maxsize=64)  # a dozen small operations, for each layer at each step
@@ -127,7 +131,7 @@ def _loaded() -> tuple[Callable[..., None] | None, str | None]:
         return None, f"no C++ compiler works here; install g++, or name one in CXX ({_first_line(error)})"
     except CppCompileError as error:
         return None, f"the C++ compiler refused fields.cpp ({_first_line(error)})"
-    mix.restype, mix.argtypes = None, [_Plan] + [ctypes.c_void_p] * 10
+    mix.restype, mix.argtypes = None, [_Plan] + [ctypes.c_void_p] * 11
     return lambda plan, *pointers: mix(plan, gemm, *pointers), None
 
 
@@ -150,5 +154,10 @@ def _announce() -> None:
                   "is longer; convtwist.show_config() says what runs", RuntimeWarning, stacklevel=3)
 
 
-def _last(maps: Tensor) -> bool:
-    return maps.is_contiguous(memory_format=torch.channels_last)
+def _alike(*maps: Tensor) -> bool:
+    """Say whether maps are all ``channels_last``, or all contiguous."""
+    return _last(*maps) or all(each.is_contiguous() for each in maps)
+
+
+def _last(*maps: Tensor) -> bool:
+    return all(each.is_contiguous(memory_format=torch.channels_last) for each in maps)

@@ -4,8 +4,8 @@ Book: chapter 12.  Source: new here.
 
 Left to itself, the compiler writes the whole bank of fields to memory and reads it back to mix it.  These operators
 take the steps of training without a compiler (``steps``), with the fields made and mixed by C++ (``cpp``), or on a GPU
-by the same kernels as there.  Maps are in ``channels_last``, in which oneDNN and cuDNN convolve fastest, and so is what
-comes out.
+by the same kernels as there.  Maps come out in the memory layout in which ``nn.Conv2d`` would put them, so that a view
+works behind either.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,9 +18,9 @@ from torch import Tensor
 
 from convtwist._arguments import Coords, is_exporting
 from convtwist._engine import cpp, gpu
-from convtwist._engine.steps import IsoStep, TwistStep
+from convtwist._engine.steps import IsoStep, TwistStep, like_last
 
-__all__ = ["allowed", "iso", "twist"]
+__all__ = ["allowed", "iso", "transformed", "twist"]
 
 
 def allowed() -> bool:
@@ -28,30 +28,45 @@ def allowed() -> bool:
 
     An exported program is to consist of PyTorch's own operators, and transforms see through no others.
     """
-    return torch.compiler.is_dynamo_compiling() and not is_exporting() and not _transformed()
+    return torch.compiler.is_dynamo_compiling() and not is_exporting() and not transformed()
 
 
-def _transformed() -> bool:
+def transformed() -> bool:
+    """Say whether ``vmap``, ``grad`` or the like is at work."""
     return torch._C._are_functorch_transforms_active()
 
 
 # Dynamo keeps a guard of its own on the transforms around it.
-_transformed._dynamo_marked_constant = True  # pyright: ignore[reportFunctionMemberAccess]
+transformed._dynamo_marked_constant = True  # pyright: ignore[reportFunctionMemberAccess]
 
 
 def twist(source: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | None, padding: tuple[int, int],
           dilation: tuple[int, int], coords: Coords, groups: int, stride: tuple[int, int]) -> Tensor:
     """Compute ``ConvTwist2d``."""
-    return torch.ops.convtwist.twist(_last(source), weight, twist, bias, padding, dilation, coords, groups, stride)
+    last = like_last(source) or like_last(weight)
+    return torch.ops.convtwist.twist(_laid(source, last), weight, twist, bias, last, padding, dilation, coords, groups,
+                                     stride)
 
 
 def iso(source: Tensor, weight: Tensor, bias: Tensor | None, reduce: int, coords: Coords) -> Tensor:
     """Compute ``IsoTwist2d`` without groups."""
-    return torch.ops.convtwist.iso(_last(source), weight, bias, reduce, coords)
+    last = like_last(source)
+    return torch.ops.convtwist.iso(_laid(source, last), weight, bias, last, reduce, coords)
 
 
-def _last(maps: Tensor) -> Tensor:
-    return maps.contiguous(memory_format=torch.channels_last)
+def _laid(maps: Tensor, last: bool) -> Tensor:
+    return maps.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
+
+
+def _weights(tensors: Sequence[Tensor | None], last: bool) -> list[Tensor | None]:
+    """Return weights that leave contiguous maps contiguous; Inductor's are ``channels_last`` and would not."""
+    return [tensor if last or tensor is None else tensor.contiguous() for tensor in tensors]
+
+
+def _empty(maps: Tensor, last: bool, channels: int, height: int, width: int) -> Tensor:
+    if last:
+        return maps.new_empty(maps.shape[0], height, width, channels).permute(0, 3, 1, 2)
+    return maps.new_empty(maps.shape[0], channels, height, width)
 
 
 def _blocks(source: Tensor) -> ModuleType | None:
@@ -59,39 +74,45 @@ def _blocks(source: Tensor) -> ModuleType | None:
 
 
 def _register(name: str, make_step: Callable[..., TwistStep | IsoStep], weights: Sequence[str], options: str) -> None:
-    """Register ``convtwist::name`` and its gradient: code, shapes and derivatives."""
+    """Register ``convtwist::name`` and its gradient: code, shapes and derivatives.
+
+    The option ``last`` says that maps are ``channels_last``; otherwise they are contiguous.
+    """
     inputs = ", ".join(f"Tensor {tensor}" for tensor in ("source", *weights))
     count = 1 + len(weights)
+    options = f"bool last, {options}"
     define: dict[str, Any] = {"mutates_args": ()}
     if "tags" in signature(torch.library.custom_op).parameters:  # from torch 2.8; before, strides stay as they are
         define["tags"] = (torch.Tag.flexible_layout,)
 
     @torch.library.custom_op(f"convtwist::{name}", schema=f"({inputs}, Tensor? bias, {options}) -> Tensor", **define)
     def layer(source, *rest):
-        return _last(make_step(*rest[count:]).forward(_last(source), *rest[:count], blocks=_blocks(source)))
+        last, *arguments = rest[count:]
+        weights = _weights(rest[:count], last)
+        return _laid(make_step(*arguments).forward(_laid(source, last), *weights, blocks=_blocks(source)), last)
 
     @layer.register_fake
     def _(source, weight, *rest):
-        height, width = make_step(*rest[count - 1 :]).size(*source.shape[2:])
-        return source.new_empty(source.shape[0], height, width, weight.shape[0]).permute(0, 3, 1, 2)
+        last, *arguments = rest[count - 1 :]
+        return _empty(source, last, weight.shape[0], *make_step(*arguments).size(*source.shape[2:]))
 
     @torch.library.custom_op(f"convtwist::{name}_gradient", **define, schema=(
         f"(Tensor slope, {inputs}, {options}, bool[] wanted) -> ({', '.join(['Tensor'] * (count + 1))})"))
     def gradient(slope, source, *rest):
-        *rest, wanted = rest
-        step = make_step(*rest[count - 1 :])
-        found = iter(step.gradient(_last(slope), _last(source), *rest[: count - 1], wanted=wanted,
-                                   blocks=_blocks(source)))
+        last, *arguments, wanted = rest[count - 1 :]
+        maps = _laid(slope, last), _laid(source, last)
+        weights = _weights(rest[: count - 1], last)
+        found = iter(make_step(*arguments).gradient(*maps, *weights, wanted=wanted, blocks=_blocks(source)))
         found = [next(found) if want else slope.new_empty(0) for want in wanted]
-        return _last(found[0]) if wanted[0] else found[0], *(tensor.contiguous() for tensor in found[1:])
+        return _laid(found[0], last) if wanted[0] else found[0], *(tensor.contiguous() for tensor in found[1:])
 
     @gradient.register_fake
     def _(slope, source, *rest):
+        *_, wanted = rest
         shapes = [tensor.shape for tensor in rest[: count - 1]] + [(slope.shape[1],)]
-        batch, channels, height, width = source.shape
-        first = slope.new_empty(batch, height, width, channels).permute(0, 3, 1, 2)
+        first = _empty(source, rest[count - 1], *source.shape[1:])
         found = first, *(slope.new_empty(shape) for shape in shapes)
-        return tuple(tensor if want else slope.new_empty(0) for tensor, want in zip(found, rest[-1], strict=True))
+        return tuple(tensor if want else slope.new_empty(0) for tensor, want in zip(found, wanted, strict=True))
 
     def keep(ctx, inputs, output):
         ctx.save_for_backward(*inputs[:count])
@@ -99,7 +120,7 @@ def _register(name: str, make_step: Callable[..., TwistStep | IsoStep], weights:
 
     def backward(ctx, slope):
         wanted = ctx.needs_input_grad[: count + 1]
-        found = gradient(_last(slope), *ctx.saved_tensors, *ctx.options, list(wanted))
+        found = gradient(_laid(slope, ctx.options[0]), *ctx.saved_tensors, *ctx.options, list(wanted))
         found = (tensor if want else None for tensor, want in zip(found, wanted, strict=True))
         return *found, *(None for _ in ctx.options)
 

@@ -1,9 +1,11 @@
-// The fields of both layers, or their transposes, mixed where they are made; native.py calls this.
+// The fields of both layers, or their transposes, mixed where they are made; cpp.py calls this.
 //
-// Maps are channels_last: (images, rows, columns, channels).  Each thread takes a strip of rows at a time, in large
-// maps a part of an image, in small ones several images: it makes their fields in its scratch, which stays in the cache,
-// and multiplies them with the mixing weights.  Nothing is
-// allocated here and nothing can fail.
+// Each thread takes a strip of rows at a time, in large maps a part of an image, in small ones several images: it makes
+// their fields in its scratch, which stays in the cache, and multiplies them with the mixing weights.  Maps lie in memory
+// as (images, rows, columns, channels), that is channels_last, or as (images, channels, rows, columns), and the mixture
+// and the factor as they do.  Fields are always made with their channels side by side; of the second kind of maps, the
+// rows that a strip reads are therefore turned into the first in the scratch.  Nothing is allocated here and nothing
+// can fail.
 
 #include <algorithm>
 #include <cstdint>
@@ -22,6 +24,7 @@ struct Plan {
   int64_t stride[2], padding[2], dilation[2];
   int64_t mixed, factors;                    // channels of the mixture; of the maps that are multiplied
   int64_t keep;                              // whether to add the mixture to what is there
+  int64_t last;                              // whether channels are innermost in memory
 };
 
 // Several channels at once, in whatever registers the processor has; a single one where they don't fill these.
@@ -99,9 +102,10 @@ static inline void fields_of(const Pixel& pixel, int64_t channel, int64_t apart,
   }
 }
 
-// The fields of the rows from first to last of one image.  zeros: a pixel of the padding.
+// The fields of the rows from first to last of one image, which begins with its row ``top``.  zeros: a pixel of the
+// padding.
 template <int bank, bool transposed>
-static void strip(const Plan& plan, const float* image, const float* zeros, const float* x, const float* y,
+static void strip(const Plan& plan, const float* image, int64_t top, const float* zeros, const float* x, const float* y,
                   int64_t first, int64_t last, float* fields) {
   const float down = plan.dilation[0], right = plan.dilation[1];
   Pixel pixel = {{}, {}, {}, {1 / (8 * right), 1 / (8 * down), 1 / (2 * right * down * down),
@@ -111,7 +115,7 @@ static void strip(const Plan& plan, const float* image, const float* zeros, cons
     for (int k = 0; k < 3; k++) {
       const int64_t at = row * plan.stride[0] - plan.padding[0] + k * plan.dilation[0];
       const bool inside = at >= 0 && at < plan.height;
-      rows[k] = inside ? image + at * plan.width * plan.channels : nullptr;
+      rows[k] = inside ? image + (at - top) * plan.width * plan.channels : nullptr;
       pixel.y[k] = transposed ? (inside ? y[at] : 0) : y[row];
     }
     for (int64_t column = 0; column < plan.columns; column++) {
@@ -130,22 +134,47 @@ static void strip(const Plan& plan, const float* image, const float* zeros, cons
   }
 }
 
-using Strip = void (*)(const Plan&, const float*, const float*, const float*, const float*, int64_t, int64_t, float*);
+using Strip = void (*)(const Plan&, const float*, int64_t, const float*, const float*, const float*, int64_t, int64_t,
+                       float*);
 constexpr Strip STRIPS[4][2] = {
     {strip<SIMILARITY, false>, strip<SIMILARITY, true>}, {strip<AFFINE, false>, strip<AFFINE, true>},
     {strip<FIRST_ORDER, false>, strip<FIRST_ORDER, true>}, {strip<ISO, false>, strip<ISO, true>}};
 
+// Put the channels of so many pixels side by side; in ``from`` those of one channel are, ``apart`` from the next.
+static void turn(const float* from, int64_t apart, int64_t pixels, int64_t channels, float* to) {
+  constexpr int64_t wide = 16, high = 8;  // pixels of a line of the cache; lines that it holds whatever their distance
+  for (int64_t channel = 0; channel < channels; channel += high)
+    for (int64_t pixel = 0; pixel < pixels; pixel += wide) {
+      const float* tile = from + channel * apart + pixel;
+      float* turned = to + pixel * channels + channel;
+      const int64_t across = std::min(wide, pixels - pixel), down = std::min(high, channels - channel);
+      if (down == high) {
+        for (int64_t k = 0; k < across; k++)
+          for (int64_t j = 0; j < high; j++) turned[k * channels + j] = tile[j * apart + k];
+      } else {
+        for (int64_t k = 0; k < across; k++)
+          for (int64_t j = 0; j < down; j++) turned[k * channels + j] = tile[j * apart + k];
+      }
+    }
+}
+
 // Mix the fields into ``mixture``, and add up their products with ``factor`` for each thread; either may be null.
-// ``mixing``: (fields x channels, mixed), in which order the product is quickest.
+// ``mixing``: (fields x channels, mixed), in which order the product is quickest.  ``products``, likewise: (fields x
+// channels, factors) for channels_last, else the other way round.  ``turned``: for each thread as many
+// rows of the maps as a strip reads; not used for channels_last.
 extern "C" void mix(const Plan* given, Gemm gemm, const float* maps, const float* zeros, const float* x, const float* y,
-                    const float* mixing, float* mixture, const float* factor, float* products, float* scratch) {
+                    const float* mixing, float* mixture, const float* factor, float* products, float* scratch,
+                    float* turned) {
   const Plan plan = *given;
   const int wide = FIELDS[plan.bank] * plan.channels, mixed = plan.mixed, factors = plan.factors;
-  const int64_t rows = plan.images * plan.rows;
+  const int64_t rows = plan.images * plan.rows, area = plan.height * plan.width;
+  const int whole = plan.rows * plan.columns;
+  const int64_t read = std::min((plan.strip - 1) * plan.stride[0] + 2 * plan.dilation[0] + 1, plan.height);
   const float one = 1, keep = plan.keep;
 #pragma omp parallel for schedule(static) num_threads(plan.threads)
   for (int64_t thread = 0; thread < plan.threads; thread++) {
     float* fields = scratch + thread * plan.strip * plan.columns * wide;
+    float* mine = turned + thread * read * plan.width * plan.channels;
     float* sum = products + thread * wide * factors;
     const int64_t start = rows * thread / plan.threads, end = rows * (thread + 1) / plan.threads;
     std::fill(sum, sum + int64_t(wide) * factors, 0.0f);
@@ -154,9 +183,28 @@ extern "C" void mix(const Plan* given, Gemm gemm, const float* maps, const float
       for (int64_t row = first, stop; row < last; row = stop) {  // image by image
         const int64_t image = row / plan.rows, before = image * plan.rows;
         stop = std::min(last, before + plan.rows);
-        STRIPS[plan.bank][plan.transposed](plan, maps + image * plan.height * plan.width * plan.channels, zeros, x, y,
-                                           row - before, stop - before, fields + (row - first) * plan.columns * wide);
+        const float* map = maps + image * area * plan.channels;
+        float* here = fields + (row - first) * plan.columns * wide;
+        int64_t top = 0;
+        if (!plan.last) {
+          top = std::max<int64_t>(0, (row - before) * plan.stride[0] - plan.padding[0]);
+          const int64_t bottom = std::min(plan.height, (stop - before - 1) * plan.stride[0] - plan.padding[0] +
+                                                           2 * plan.dilation[0] + 1);
+          if (top < bottom) turn(map + top * plan.width, area, (bottom - top) * plan.width, plan.channels, mine);
+          map = mine;
+        }
+        STRIPS[plan.bank][plan.transposed](plan, map, top, zeros, x, y, row - before, stop - before, here);
+        if (plan.last) continue;
+        const int64_t at = (row - before) * plan.columns;
+        const int pixels = (stop - row) * plan.columns;
+        if (mixture)
+          gemm("T", "T", &pixels, &mixed, &wide, &one, here, &wide, mixing, &mixed, &keep,
+               mixture + image * whole * mixed + at, &whole);
+        if (factor)
+          gemm("N", "N", &wide, &factors, &pixels, &one, here, &wide, factor + image * whole * factors + at, &whole,
+               &one, sum, &wide);
       }
+      if (!plan.last) continue;
       const int64_t at = first * plan.columns;
       const int pixels = (last - first) * plan.columns;
       if (mixture)

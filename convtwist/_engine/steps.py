@@ -28,7 +28,7 @@ from convtwist._engine import blocks as on_cpu
 from convtwist._engine import gpu
 from convtwist.operators import BY_FIELDS, plain, plain_isotropic
 
-__all__ = ["IsoStep", "TwistStep"]
+__all__ = ["IsoStep", "TwistStep", "like_last"]
 
 
 @dataclass(frozen=True)
@@ -157,8 +157,20 @@ def _parted(whole: Tensor, groups: int) -> Tensor:
     return whole.unflatten(2, (groups, -1)).unflatten(1, (groups, -1)).diagonal(0, 1, 3).movedim(3, 1).flatten(1, 2)
 
 
+def like_last(tensor: Tensor) -> bool:
+    """Say whether a convolution takes a tensor for ``channels_last``, as ``Tensor::suggest_memory_format`` does."""
+    least, strides = 0, tensor.stride()
+    if strides[1] == 0:
+        return False
+    for axis in (1, 3, 2, 0):
+        if tensor.shape[axis] == 0 or strides[axis] < least or (axis == 0 and least == strides[1]):
+            return False
+        least = strides[axis] * max(tensor.shape[axis], 1)
+    return True
+
+
 def _empty(source: Tensor, channels: int, height: int, width: int) -> Tensor:
-    layout = torch.contiguous_format if source.is_contiguous() else torch.channels_last
+    layout = torch.channels_last if like_last(source) else torch.contiguous_format
     return torch.empty((len(source), channels, height, width), dtype=source.dtype, device=source.device,
                        memory_format=layout)
 
