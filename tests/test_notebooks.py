@@ -186,6 +186,16 @@ def test_exercises(path):
 
 
 @each_chapter
+def test_a_folded_check_says_what_it_is(path):
+    """The page offers to check the answer, not to show the solution, which is in the cell before."""
+    for cell in cells(path, "code"):
+        if re.search(r"^check\(", cell.source, re.MULTILINE) and "hide-cell" in tags(cell):
+            prompts = cell.metadata.get("mystnb", {})
+            assert prompts.get("code_prompt_show") == "Check your answer", cell.source
+            assert prompts.get("code_prompt_hide") == "Hide the check", cell.source
+
+
+@each_chapter
 def test_close(path):
     """A chapter ends with what the reader can do now, and where to read more, cited."""
     last = cells(path, "markdown")[-1].source
