@@ -226,6 +226,11 @@ def _shrink(source: Tensor) -> int:
 
 def mixed(bank: Tensor, weights: Tensor, bias: Tensor | None, groups: int) -> Tensor:
     """Mix a bank, ``(batch, fields, in, ...)``, with ``weights``, ``(fields, out, in / groups)``."""
+    if groups > 1 and torch.compiler.is_dynamo_compiling() and not is_exporting():
+        # Inductor fails at this convolution where maps are channels_last and their sides left open.
+        parts = weights.unflatten(1, (groups, -1))
+        output = torch.einsum("nfgiyx,fgoi->ngoyx", bank.unflatten(2, (groups, -1)), parts).flatten(1, 2)
+        return output if bias is None else output + bias.to(output.dtype).view(-1, 1, 1)
     if groups > 1:
         bank = bank.unflatten(2, (groups, -1)).transpose(1, 2).flatten(1, 2)
     return F.conv2d(bank.flatten(1, 2), weights.transpose(0, 1).flatten(1)[..., None, None], bias, groups=groups)
