@@ -28,12 +28,12 @@ CHOSEN = {
 SAID = {
     (1, "dark"): ("The edge map does not commute with a quarter turn.", "or almost constant"),
     (1, "one_colour"): ("This picture is the same in all directions, or almost constant.", "does not commute"),
-    (2, "one_colour"): ("On this picture the sum keeps most of the red response.", "The mean size of the sum"),
-    (2, "screenshot"): ("This photograph has almost no colour.", "keeps most of the red response"),
+    (2, "one_colour"): ("The sum is not much weaker than the red response.", "The sum is much weaker"),
+    (2, "screenshot"): ("This photograph has almost no colour.", "the colours that differ most"),
     (3, "dark"): ("The farther apart two pixels are, the more they differ.", "do not always differ more"),
     (3, "one_colour"): ("On this picture more distant pixels do not always differ more.", "The farther apart"),
-    (6, "one_colour"): ("repeated: hardly a difference, the border is even here", "repeated: up to"),
-    (6, "dark"): ("repeated: up to 0.0", "the border is even here"),
+    (6, "one_colour"): ("repeated: hardly a difference, the border is flat here", "repeated: up to"),
+    (6, "dark"): ("repeated: up to 0.0", "the border is flat here"),
     (8, "dark"): ("The picture has moved 10 pixels to the left.", "too little along its rows to tell"),
     (8, "one_colour"): ("This picture changes too little along its rows to tell.", "The picture has moved 10 pixels"),
 }
