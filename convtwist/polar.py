@@ -90,6 +90,11 @@ class LogPolar(nn.Module):
     torch.Size([1, 3, 36, 28])
     """
 
+    angles: int | None
+    radii: int | None
+    smallest: float
+    largest: float
+
     def __init__(self, angles: int | None = None, radii: int | None = None, *, smallest: float = 0.05,
                  largest: float = 1.0) -> None:
         super().__init__()

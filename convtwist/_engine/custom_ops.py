@@ -58,7 +58,7 @@ def _laid(maps: Tensor, last: bool) -> Tensor:
     return maps.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
 
 
-def _weights(tensors: Sequence[Tensor | None], last: bool) -> list[Tensor | None]:
+def _weights(tensors: Sequence[Tensor | None], last: bool) -> list[Any]:
     """Return weights that leave contiguous maps contiguous; Inductor's are ``channels_last`` and would not."""
     return [tensor if last or tensor is None else tensor.contiguous() for tensor in tensors]
 
