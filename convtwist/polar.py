@@ -4,12 +4,13 @@ Book: chapter 9.  Source: Henriques and Vedaldi, arXiv 1612.09508; Esteves et al
 """
 
 import math
+from numbers import Real
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from convtwist._arguments import check_whole
+from convtwist._arguments import as_shown, check_tensors, check_whole
 
 __all__ = ["LogPolar", "from_log_polar", "log_polar"]
 
@@ -33,13 +34,14 @@ def log_polar(input: Tensor, angles: int | None = None, radii: int | None = None
 
     Raises:
         ValueError: ``input`` is no such batch, a count is too small, or not ``0 < smallest < largest``.
+        TypeError: ``input`` holds whole numbers or is no tensor, or a distance is no number.
 
     >>> log_polar(torch.rand(1, 3, 28, 28), angles=36).shape
     torch.Size([1, 3, 36, 28])
     """
     height, width = _sides(input)
-    angles = check_whole(height if angles is None else angles, "angles")
-    radii = _radii(width if radii is None else radii)
+    angles = height if angles is None else check_whole(angles, "angles")
+    radii = check_whole(width if radii is None else radii, "radii", 2)
     _check_range(smallest, largest)
     options = {"dtype": torch.promote_types(input.dtype, torch.float32), "device": input.device}
     theta = 2 * math.pi / angles * torch.arange(angles, **options).view(-1, 1)
@@ -61,12 +63,14 @@ def from_log_polar(input: Tensor, height: int, width: int, *, smallest: float = 
 
     Raises:
         ValueError: as for :func:`log_polar`.
+        TypeError: likewise.
 
     >>> from_log_polar(torch.ones(1, 1, 36, 28), 5, 5)[0, 0, 2].round(decimals=4).tolist()
     [1.0, 1.0, 1.0, 1.0, 1.0]
     """
     angles, radii = _sides(input)
-    _radii(radii)
+    if radii < 2:
+        raise ValueError(f"input must have at least 2 columns, for a smallest and a largest distance; got {radii}")
     height, width = check_whole(height, "height"), check_whole(width, "width")
     _check_range(smallest, largest)
     options = {"dtype": torch.promote_types(input.dtype, torch.float32), "device": input.device}
@@ -99,7 +103,7 @@ class LogPolar(nn.Module):
                  largest: float = 1.0) -> None:
         super().__init__()
         self.angles = angles if angles is None else check_whole(angles, "angles")
-        self.radii = radii if radii is None else _radii(radii)
+        self.radii = radii if radii is None else check_whole(radii, "radii", 2)
         _check_range(smallest, largest)
         self.smallest, self.largest = smallest, largest
 
@@ -115,19 +119,22 @@ class LogPolar(nn.Module):
 
 
 def _sides(input: Tensor) -> tuple[int, int]:
-    if input.dim() != 4 or not input.is_floating_point():
-        raise ValueError("input must be (batch, channels, height, width) in floating point, "
-                         f"got shape {tuple(input.shape)} in {input.dtype}")
-    return input.shape[-2], input.shape[-1]
-
-
-def _radii(radii: int) -> int:
-    if check_whole(radii, "radii") < 2:
-        raise ValueError(f"radii must be at least 2, for a smallest and a largest distance; got {radii}")
-    return radii
+    check_tensors(input=input)
+    if input.dim() != 4:
+        raise ValueError(f"input must be (batch, channels, height, width), got shape {tuple(input.shape)}; a single "
+                         "picture needs input[None]")
+    if not input.is_floating_point():
+        raise TypeError(f"input must be floating point, got {input.dtype}; for a picture use input.float() / 255")
+    height, width = input.shape[-2:]
+    if height < 1 or width < 1:
+        raise ValueError(f"input must have at least one pixel, got shape {tuple(input.shape)}")
+    return height, width
 
 
 def _check_range(smallest: float, largest: float) -> None:
+    for name, distance in (("smallest", smallest), ("largest", largest)):
+        if isinstance(distance, bool) or not isinstance(distance, Real):
+            raise TypeError(f"{name} must be a number, got {as_shown(distance)}")
     if not 0 < smallest < largest < math.inf:
         raise ValueError(f"the distances must satisfy 0 < smallest < largest, got smallest={smallest}, "
                          f"largest={largest}")

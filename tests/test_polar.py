@@ -79,21 +79,28 @@ def test_as_a_layer():
     layer, u = LogPolar(angles=36, smallest=0.1), torch.rand(2, 3, 20, 24)
     assert torch.equal(layer(u), log_polar(u, 36, smallest=0.1)) and not list(layer.parameters())
     assert repr(layer) == "LogPolar(angles=36, smallest=0.1)" and repr(LogPolar()) == "LogPolar()"
-    compiled = torch.compile(layer, backend="aot_eager", fullgraph=True)
-    torch.testing.assert_close(compiled(u), layer(u))
+    compiled = torch.compile(layer, backend="aot_eager", fullgraph=True, dynamic=True)
+    for each in (u, torch.rand(1, 3, 18, 31)):
+        torch.testing.assert_close(compiled(each), layer(each))
 
 
 def test_what_is_refused():
     u = torch.rand(1, 1, 8, 8)
     with pytest.raises(ValueError, match=r"input must be \(batch, channels, height, width\).*got shape \(8, 8\)"):
         log_polar(u[0, 0])
-    with pytest.raises(ValueError, match=r"in torch\.uint8"):
+    with pytest.raises(TypeError, match=r"floating point, got torch\.uint8; for a picture use input\.float\(\) / 255"):
         LogPolar()(u.byte())
-    with pytest.raises(ValueError, match=r"radii must be at least 2.*got 1"):
+    with pytest.raises(TypeError, match=r"input must be a .*tensor"):
+        log_polar(u.numpy())
+    with pytest.raises(ValueError, match=r"at least one pixel, got shape \(1, 1, 0, 8\)"):
+        log_polar(u[:, :, :0])
+    with pytest.raises(ValueError, match=r"radii must be a whole number from 2, got 1"):
         LogPolar(radii=1)
+    with pytest.raises(TypeError, match=r"largest must be a number, got '1'"):
+        log_polar(u, largest="1")
     with pytest.raises(ValueError, match="angles"):
         log_polar(u, angles=0)
     with pytest.raises(ValueError, match=r"0 < smallest < largest, got smallest=0.0, largest=1.0"):
         log_polar(u, smallest=0.0)
-    with pytest.raises(ValueError, match="radii must be at least 2"):
+    with pytest.raises(ValueError, match="input must have at least 2 columns"):
         from_log_polar(u[..., :1], 8, 8)
