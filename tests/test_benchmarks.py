@@ -104,7 +104,7 @@ def test_the_readme_shows_the_gpus_measurements_and_says_when_they_were_made():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     before, after = results.load("gpu_before"), gpu_measured()
     assert gpu_markdown(before, after) in readme, "run tools/speed_table.py and put its tables into README.md"
-    assert before["date"] in readme and before["machine"]["gpu"].split()[-1] in readme
+    assert (before["date"] or "the day was not noted") in readme and before["machine"]["gpu"].split()[-1] in readme
     assert "before the GPU engine" in before["what"]
     assert ("not yet measured" in gpu_markdown(before, after)) == (after is None)
 
