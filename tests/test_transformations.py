@@ -64,8 +64,8 @@ def grid():
             "Written by `python tests/test_transformations.py`; each cell is a test of that file.", "",
             "| transformation | " + " | ".join(LAYERS) + " |", "|---" * (1 + len(LAYERS)) + "|"]
     rows += [f"| {row} | " + " | ".join(cells[name] for name in LAYERS) + " |" for row, cells in GRID.items()]
-    rows += ["", "Machine code: outputs and the gradients of the weights. PyTorch 2.13 stops at the input's gradient behind",
-             '`padding_mode="replicate"`: with `nn.Conv2d` always, with these layers in `channels_last` or in groups.']
+    rows += ["", "Machine code: outputs and the gradients of the weights. PyTorch 2.13 stops at the input's gradient",
+             'behind `padding_mode="replicate"`: with `nn.Conv2d` always, here in `channels_last` or in groups.']
     return "\n".join(rows) + "\n"
 
 
