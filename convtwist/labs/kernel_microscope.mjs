@@ -53,7 +53,7 @@ const STYLE = `
 .ct-named .ct-corner { left: 4px; top: 2px; right: auto; bottom: auto; color: var(--ct-ink); }
 .ct-named .ct-cell input { padding-top: 0.7rem; }
 .ct-part { --ct-cell: 2.1rem; }
-.ct-part .ct-cell { height: 1.6rem; font-size: 0.6rem; }
+.ct-part .ct-cell { height: 1.6rem; font-size: 0.6rem; letter-spacing: -0.05em; }
 .ct-part .ct-button { min-height: 1.6rem; margin-top: 0.25rem; padding: 0 0.6rem; font-size: 0.82rem; }
 .ct-compass { display: block; width: 5rem; height: 5rem; border: 1px solid var(--ct-line); border-radius: 50%; color: var(--ct-accent); background: var(--ct-field); }
 .ct-sights { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)) repeat(2, minmax(0, 6.9rem)); gap: 0.6rem; align-items: start; margin: 0.4rem 0; }
