@@ -52,9 +52,9 @@ def main(capability):
     for dtype in ("fp32", "bf16"):
         for bank, first, count in (("similarity", 0, 2), ("first_order", 0, 8), ("iso", 1, 4)):
             build(capability, triton_kernels.bank_kernel, dtype, triton_tiles.bank_tiles(256, 14), BANK=bank,
-                  FIRST=first, COUNT=count, SCALE=1.0, TRANSPOSED=True)
+                  FIRST=first, COUNT=count, SCALE=1.0, TRANSPOSED=True, WIDE=False)
         build(capability, triton_kernels.spread_kernel, dtype, triton_tiles.spread_tiles(128, 28), 2,
-              BANK="similarity", COUNT=2)
+              BANK="similarity", COUNT=2, WIDE=False)
     for dtype in ("fp16", "bf16"):
         for transposed in (False, True):
             build(capability, triton_kernels.add_kernel, dtype, triton_tiles.add_tiles(64, 64, 56), BANK="similarity",

@@ -29,8 +29,8 @@ torch.set_num_threads(1)
 
 CUDA = torch.cuda.is_available()
 FIELDS = {"similarity": 2, "affine": 4, "first_order": 8}
-# Relative to the norm.  The interpreter cuts bfloat16 off where a GPU rounds, which doubles the error.
-MOST = {torch.float32: 2e-6, torch.float16: 6e-4, torch.bfloat16: 4e-3 if CUDA else 8e-3}
+# Relative to the norm.
+MOST = {torch.float32: 2e-6, torch.float16: 6e-4, torch.bfloat16: 4e-3}
 LAST = torch.channels_last
 DEVICES = [pytest.param("cpu", marks=pytest.mark.skipif(CUDA, reason="with a GPU the kernels are compiled for it")),
            pytest.param("cuda", marks=[pytest.mark.gpu, pytest.mark.skipif(not CUDA, reason="no CUDA device")])]
@@ -136,7 +136,9 @@ def test_half_precision(dtype, operators, stride, way, device):
 @pytest.mark.parametrize("dtype", [torch.float32, slow(torch.bfloat16), slow(torch.float16)])
 @pytest.mark.parametrize("coords", ["centered", slow("legacy")])
 def test_the_isotropic_layer_agrees_with_float64(reduce, dtype, coords, way, device):
-    tensors = [draw(k, *shape, dtype=dtype, device=device) for k, shape in enumerate(((2, 3, 4, 6), (5, 3, 4), (5,)))]
+    size = (2, 3, 4, 6) if dtype == torch.float32 else (2, 16, 8, 12)  # sums of few numbers cancel
+    shapes = (size, (5, size[1], 4), (5,))
+    tensors = [draw(k, *shape, dtype=dtype, device=device) for k, shape in enumerate(shapes)]
     found, expected = both(steps.IsoStep(reduce, coords), tensors)
     assert_close(found, expected, dtype, f"reduce={reduce}")
 

@@ -4,8 +4,11 @@ Book: chapter 12.  Source: new here.
 
 Left to itself, the compiler writes the whole bank of fields to memory and reads it back to mix it.  These operators
 take the steps of training without a compiler (``steps``), with the fields made and mixed by C++ (``cpp``), or on a GPU
-by the same kernels as there.  Maps come out in the memory layout in which ``nn.Conv2d`` would put them, so that a view
-works behind either.
+by the same kernels as there.
+
+Layout: a program sees maps come out as ``nn.Conv2d`` would put them, so that a view works behind either.  Inside a
+network the compiler may lay them out otherwise, as it does around convolutions: whatever layout the input then has in
+memory, the output gets.
 """
 
 from collections.abc import Callable, Sequence
@@ -58,6 +61,12 @@ def _laid(maps: Tensor, last: bool) -> Tensor:
     return maps.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
 
 
+def _is_last(maps: Tensor, last: bool) -> bool:
+    """Say whether maps are in ``channels_last`` now; ``last`` decides where both layouts are the same."""
+    is_last = maps.is_contiguous(memory_format=torch.channels_last)
+    return last if is_last and maps.is_contiguous() else is_last
+
+
 def _weights(tensors: Sequence[Tensor | None], last: bool) -> list[Any]:
     """Return weights that leave contiguous maps contiguous; Inductor's are ``channels_last`` and would not."""
     return [tensor if last or tensor is None else tensor.contiguous() for tensor in tensors]
@@ -76,7 +85,7 @@ def _blocks(source: Tensor) -> ModuleType | None:
 def _register(name: str, make_step: Callable[..., TwistStep | IsoStep], weights: Sequence[str], options: str) -> None:
     """Register ``convtwist::name`` and its gradient: code, shapes and derivatives.
 
-    The option ``last`` says that maps are ``channels_last``; otherwise they are contiguous.
+    The option ``last`` says that the program's maps are ``channels_last``; otherwise they are contiguous.
     """
     inputs = ", ".join(f"Tensor {tensor}" for tensor in ("source", *weights))
     count = 1 + len(weights)
@@ -88,18 +97,20 @@ def _register(name: str, make_step: Callable[..., TwistStep | IsoStep], weights:
     @torch.library.custom_op(f"convtwist::{name}", schema=f"({inputs}, Tensor? bias, {options}) -> Tensor", **define)
     def layer(source, *rest):
         last, *arguments = rest[count:]
+        last = _is_last(source, last)
         weights = _weights(rest[:count], last)
         return _laid(make_step(*arguments).forward(_laid(source, last), *weights, blocks=_blocks(source)), last)
 
     @layer.register_fake
     def _(source, weight, *rest):
         last, *arguments = rest[count - 1 :]
-        return _empty(source, last, weight.shape[0], *make_step(*arguments).size(*source.shape[2:]))
+        return _empty(source, _is_last(source, last), weight.shape[0], *make_step(*arguments).size(*source.shape[2:]))
 
     @torch.library.custom_op(f"convtwist::{name}_gradient", **define, schema=(
         f"(Tensor slope, {inputs}, {options}, bool[] wanted) -> ({', '.join(['Tensor'] * (count + 1))})"))
     def gradient(slope, source, *rest):
         last, *arguments, wanted = rest[count - 1 :]
+        last = _is_last(source, last)
         maps = _laid(slope, last), _laid(source, last)
         weights = _weights(rest[: count - 1], last)
         found = iter(make_step(*arguments).gradient(*maps, *weights, wanted=wanted, blocks=_blocks(source)))
@@ -110,7 +121,7 @@ def _register(name: str, make_step: Callable[..., TwistStep | IsoStep], weights:
     def _(slope, source, *rest):
         *_, wanted = rest
         shapes = [tensor.shape for tensor in rest[: count - 1]] + [(slope.shape[1],)]
-        first = _empty(source, rest[count - 1], *source.shape[1:])
+        first = _empty(source, _is_last(source, rest[count - 1]), *source.shape[1:])
         found = first, *(slope.new_empty(shape) for shape in shapes)
         return tuple(tensor if want else slope.new_empty(0) for tensor, want in zip(found, wanted, strict=True))
 

@@ -155,7 +155,8 @@ class _Walk:
             pairs = len(there) * there.shape[3]
             grid = -(-pairs // blocks["BM"]), -(-there.shape[2] // blocks["ROWS"]), -(-channels // blocks["BK"])
             _launch(kernels.spread_kernel, grid, parts, there, pairs, *slope.shape[2:], channels, *there.shape[2:],
-                    *self._axes(), **{**self._stencil(), **turned}, BANK=self.operators, COUNT=fields, **blocks)
+                    *self._axes(), **{**self._stencil(), **turned}, BANK=self.operators, COUNT=fields,
+                    WIDE=_interpreted(there), **blocks)
 
     def _mix_in_registers(self, target: Tensor, mixing: Tensor, keep: bool) -> None:
         out, pairs = target.shape[1], self._pairs(self.maps)
@@ -168,12 +169,13 @@ class _Walk:
     def _bank(self, maps: Tensor) -> Tensor:
         """Return the fields, from the first that is needed, ``(images x height x width, fields x channels)``."""
         (rows, columns), pairs = self.size, self._pairs(maps)
-        bank = maps.new_empty(pairs * rows, (self.fields - self.first) * self.channels)
+        dtype = torch.float32 if self.reduce > 1 else maps.dtype  # to be averaged first, and rounded then
+        bank = maps.new_empty(pairs * rows, (self.fields - self.first) * self.channels, dtype=dtype)
         blocks = tiles.bank_tiles(self.channels, rows)
         grid = -(-pairs // blocks["BM"]), -(-rows // blocks["ROWS"]), -(-self.channels // blocks["BK"])
         _launch(kernels.bank_kernel, grid, maps, bank, pairs, *maps.shape[2:], self.channels, rows, columns,
                 *self._axes(), **self._stencil(), TRANSPOSED=self.transposed, BANK=self.operators, FIRST=self.first,
-                COUNT=self.fields, SCALE=1 / self.shrink, **blocks)
+                COUNT=self.fields, SCALE=1 / self.shrink, WIDE=_interpreted(bank), **blocks)
         return bank
 
     def _enlarged(self, numbers: Tensor) -> Tensor:
@@ -184,7 +186,7 @@ class _Walk:
         if self.reduce == 1:
             return bank
         maps = bank.view(-1, *self.size, bank.shape[1]).permute(0, 3, 1, 2)
-        return _pixels(_last(F.avg_pool2d(maps, self.reduce)))
+        return _pixels(_last(F.avg_pool2d(maps, self.reduce).to(self.maps.dtype)))
 
     def _pairs(self, maps: Tensor) -> int:
         return len(maps) * self.size[1]

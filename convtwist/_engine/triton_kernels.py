@@ -12,8 +12,8 @@ coordinates first.  An odd kernel turned over is its negative, so those coordina
 over is itself.
 
 Rows are blocks like columns, though all of their numbers are alike: Triton's interpreter, in which the tests run these
-kernels without a GPU, can't mask a block by a single truth.  Nor can it multiply ``bfloat16``: ``WIDE`` does it there
-in ``float32``, with numbers that have been rounded before.
+kernels without a GPU, can't mask a block by a single truth.  Nor can it round to ``bfloat16``, or multiply in it:
+where ``WIDE`` is set numbers are rounded by their bits, and multiplied in ``float32``.
 """
 
 # A machine without a GPU need not have Triton; its language has rules of its own, which no checker of Python knows.
@@ -137,9 +137,18 @@ def _field(K: tl.constexpr, BANK: tl.constexpr, sums):
 
 
 @triton.jit
+def _rounded(numbers, dtype: tl.constexpr, WIDE: tl.constexpr):
+    """Return ``float32`` numbers in a type, rounded to the nearest."""
+    if WIDE:
+        bits = numbers.to(tl.int32, bitcast=True)
+        numbers = (bits + 0x7FFF + ((bits >> 16) & 1)).to(tl.float32, bitcast=True)
+    return numbers.to(dtype)
+
+
+@triton.jit
 def _add_product(total, field, factor, WIDE: tl.constexpr):
     """Return ``total`` plus the matrix product, of numbers of the factor's type, summed in ``float32``."""
-    field = field.to(factor.dtype)
+    field = _rounded(field, factor.dtype, WIDE)
     if WIDE:
         field = field.to(tl.float32)
         factor = factor.to(tl.float32)
@@ -150,7 +159,8 @@ def _add_product(total, field, factor, WIDE: tl.constexpr):
 def bank_kernel(maps, bank, pairs, height, width, channels, rows, columns, x_shift, y_shift, x_unit, y_unit,
                 S0: tl.constexpr, S1: tl.constexpr, P0: tl.constexpr, P1: tl.constexpr, D0: tl.constexpr,
                 D1: tl.constexpr, TRANSPOSED: tl.constexpr, BANK: tl.constexpr, FIRST: tl.constexpr,
-                COUNT: tl.constexpr, SCALE: tl.constexpr, ROWS: tl.constexpr, BM: tl.constexpr, BK: tl.constexpr):
+                COUNT: tl.constexpr, SCALE: tl.constexpr, WIDE: tl.constexpr, ROWS: tl.constexpr, BM: tl.constexpr,
+                BK: tl.constexpr):
     """Write the fields from ``FIRST`` on, ``(images x rows x columns, fields x channels)``."""
     NEAR: tl.constexpr = S0 == 1 and D0 == 1
     m = tl.program_id(0) * BM + tl.arange(0, BM)
@@ -174,7 +184,7 @@ def bank_kernel(maps, bank, pairs, height, width, channels, rows, columns, x_shi
         keep = (alive & (i < rows))[:, None] & inside
         for K in tl.static_range(FIRST, COUNT):
             field = _field(K, BANK, sums) * SCALE
-            tl.store(at + (K - FIRST) * channels, field.to(bank.dtype.element_ty), mask=keep)
+            tl.store(at + (K - FIRST) * channels, _rounded(field, bank.dtype.element_ty, WIDE), mask=keep)
         row0 = row1
         row1 = row2
         i += 1
@@ -217,7 +227,7 @@ def add_kernel(maps, weights, output, pairs, height, width, channels, rows, colu
                         mask=(k < channels)[:, None] & (n < out)[None, :], other=0.0)
             field = _field(K, BANK, sums) * SCALE
             total = _add_product(total, field, w, WIDE)
-        tl.store(at, total.to(output.dtype.element_ty), mask=keep)
+        tl.store(at, _rounded(total, output.dtype.element_ty, WIDE), mask=keep)
         row0 = row1
         row1 = row2
         i += 1
@@ -284,8 +294,8 @@ def products_kernel(maps, factor, products, pairs, height, width, channels, rows
 @triton.jit
 def spread_kernel(parts, output, pairs, height, width, channels, rows, columns, x_shift, y_shift, x_unit, y_unit,
                   S0: tl.constexpr, S1: tl.constexpr, P0: tl.constexpr, P1: tl.constexpr, D0: tl.constexpr,
-                  D1: tl.constexpr, BANK: tl.constexpr, COUNT: tl.constexpr, ROWS: tl.constexpr, BM: tl.constexpr,
-                  BK: tl.constexpr):
+                  D1: tl.constexpr, BANK: tl.constexpr, COUNT: tl.constexpr, WIDE: tl.constexpr, ROWS: tl.constexpr,
+                  BM: tl.constexpr, BK: tl.constexpr):
     """Add to ``output`` the transposed field ``K`` of part ``K``, for all of them; a stride spreads the parts out.
 
     ``parts`` is ``(images x height x width, fields x channels)``: what has been mixed where a stride left few pixels.
@@ -309,5 +319,5 @@ def spread_kernel(parts, output, pairs, height, width, channels, rows, columns, 
             row1 = _row(part, taps, i, 1, inside, height, width, wide, y_shift, y_unit, S0, P0, D0, True)
             row2 = _row(part, taps, i, 2, inside, height, width, wide, y_shift, y_unit, S0, P0, D0, True)
             total += _field(K, BANK, _sums(row0, row1, row2, i, j, x_shift, y_shift, x_unit, y_unit, D0, D1, True))
-        tl.store(at, total.to(output.dtype.element_ty), mask=keep)
+        tl.store(at, _rounded(total, output.dtype.element_ty, WIDE), mask=keep)
         i += 1
