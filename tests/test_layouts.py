@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from convtwist import ConvTwist2d, IsoTwist2d
+from convtwist._engine import custom_ops
 from convtwist._engine.steps import like_last
 
 torch.set_num_threads(1)
@@ -134,6 +135,41 @@ def test_compiled_to_machine_code():
     torch._dynamo.reset()
     expected = torch.compile(lambda us: [plain(u) for u in us])(inputs)
     assert [strides(output) for output in expected] == [strides(plain(u)) for u in inputs]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("behind", [
+    lambda maps: maps.view(len(maps), -1),
+    lambda maps: maps.as_strided((2, 6 * 7 * 9), (6 * 7 * 9, 1)),
+    lambda maps: torch.relu(maps).mean((2, 3)),
+], ids=["view", "as_strided", "relu"])
+def test_inside_a_compiled_network(behind, monkeypatch):
+    """The compiler lays maps out in channels_last around convolutions: no layer turns them back, and nobody sees it."""
+    torch.manual_seed(0)
+    stem = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4), nn.ReLU())
+    layer, branch = ConvTwist2d(4, 6, 3, padding=1), nn.Conv2d(4, 4, 1)
+    parameters = [*stem.parameters(), *layer.parameters()]
+    u, given, lay = torch.randn(2, 3, 7, 9), [], custom_ops._laid
+
+    def network(u):
+        maps = stem(u)
+        return behind(layer(maps)), branch(maps)
+
+    def watch(maps, last):
+        if type(maps) is torch.Tensor and not torch.compiler.is_compiling():
+            given.append(maps.is_contiguous(memory_format=torch.channels_last))
+        return lay(maps, last)
+
+    found = []
+    for run in (network, torch.compile(network)):
+        output, other = run(u)
+        weights = torch.linspace(-1, 1, output.numel()).view(output.shape)
+        slopes = torch.autograd.grad((output * weights).sum() + other.square().sum(), parameters)
+        found.append([output.detach(), *slopes])
+        monkeypatch.setattr(custom_ops, "_laid", watch)
+    assert given[:2] == [True, True], "what comes in and what goes out"
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
 
 
 def test_the_rule_is_that_of_convolutions():
