@@ -46,7 +46,8 @@ def iso_case(channels=3, bias=True):
 def operator(step, last=True):
     """Return the operator of a step, for maps in ``channels_last`` or contiguous, as a function of its tensors."""
     call = torch.ops.convtwist.twist if isinstance(step, steps.TwistStep) else torch.ops.convtwist.iso
-    return lambda *tensors: call(*tensors, last, *vars(step).values())
+    layout = torch.channels_last if last else torch.contiguous_format
+    return lambda source, *rest: call(source.contiguous(memory_format=layout), *rest, last, *vars(step).values())
 
 
 def both(ours, plain, tensors):

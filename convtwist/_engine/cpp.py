@@ -33,7 +33,7 @@ def add_fields(output: Tensor, source: Tensor, mixing: Tensor, operators: Bank, 
         blocks.add_fields(output, source, mixing, operators, stride, padding, dilation, coords, keep=keep,
                           reduce=reduce)
         return
-    _mix(source, operators, False, output.shape[2:], stride, padding, dilation, coords, mixing.t().contiguous(), output,
+    _mix(source, operators, False, output.shape[2:], stride, padding, dilation, coords, mixing.t(), output,
          keep=keep)
 
 
@@ -81,6 +81,8 @@ def _mix(maps: Tensor, operators: Bank, transposed: bool, size: Sequence[int], s
     products = maps.new_empty(threads, wide, factors)
     plan = _Plan(bank, transposed, threads, strip, images, height, width, channels, *size, *stride, *padding, *dilation,
                  0 if mixing is None else mixing.shape[1], factors, keep, last)
+    if mixing is not None:
+        mixing = (mixing if last else mixing.t()).contiguous()
     tensors = maps, zeros, x, y, mixing, mixture, factor, products, scratch, turned
     kernel = _kernel()
     assert kernel is not None  # _ready was asked

@@ -140,28 +140,59 @@ constexpr Strip STRIPS[4][2] = {
     {strip<SIMILARITY, false>, strip<SIMILARITY, true>}, {strip<AFFINE, false>, strip<AFFINE, true>},
     {strip<FIRST_ORDER, false>, strip<FIRST_ORDER, true>}, {strip<ISO, false>, strip<ISO, true>}};
 
+// Eight rows of eight numbers, turned into eight columns, in registers.
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector)
+#define CONVTWIST_SHUFFLES
+#endif
+#endif
+#ifdef CONVTWIST_SHUFFLES
+static inline void turn_tile(const float* from, int64_t apart, float* to, int64_t beside) {
+  Channels row[8], pair[8], four[8];
+  for (int k = 0; k < 8; k++) row[k] = load<Channels>(from + k * apart);
+  for (int k = 0; k < 8; k += 2) {
+    pair[k] = __builtin_shufflevector(row[k], row[k + 1], 0, 8, 1, 9, 4, 12, 5, 13);
+    pair[k + 1] = __builtin_shufflevector(row[k], row[k + 1], 2, 10, 3, 11, 6, 14, 7, 15);
+  }
+  for (int k = 0; k < 8; k += 4)
+    for (int j = 0; j < 2; j++) {
+      four[k + 2 * j] = __builtin_shufflevector(pair[k + j], pair[k + j + 2], 0, 1, 8, 9, 4, 5, 12, 13);
+      four[k + 2 * j + 1] = __builtin_shufflevector(pair[k + j], pair[k + j + 2], 2, 3, 10, 11, 6, 7, 14, 15);
+    }
+  for (int k = 0; k < 4; k++) {
+    const Channels upper = __builtin_shufflevector(four[k], four[k + 4], 0, 1, 2, 3, 8, 9, 10, 11);
+    const Channels lower = __builtin_shufflevector(four[k], four[k + 4], 4, 5, 6, 7, 12, 13, 14, 15);
+    std::memcpy(to + k * beside, &upper, sizeof(Channels));
+    std::memcpy(to + (k + 4) * beside, &lower, sizeof(Channels));
+  }
+}
+#else
+static inline void turn_tile(const float* from, int64_t apart, float* to, int64_t beside) {
+  for (int64_t k = 0; k < 8; k++)
+    for (int64_t j = 0; j < 8; j++) to[k * beside + j] = from[j * apart + k];
+}
+#endif
+
 // Put the channels of so many pixels side by side; in ``from`` those of one channel are, ``apart`` from the next.
 static void turn(const float* from, int64_t apart, int64_t pixels, int64_t channels, float* to) {
-  constexpr int64_t wide = 16, high = 8;  // pixels of a line of the cache; lines that it holds whatever their distance
-  for (int64_t channel = 0; channel < channels; channel += high)
-    for (int64_t pixel = 0; pixel < pixels; pixel += wide) {
+  for (int64_t channel = 0; channel < channels; channel += 8)
+    for (int64_t pixel = 0; pixel < pixels; pixel += 8) {
       const float* tile = from + channel * apart + pixel;
       float* turned = to + pixel * channels + channel;
-      const int64_t across = std::min(wide, pixels - pixel), down = std::min(high, channels - channel);
-      if (down == high) {
-        for (int64_t k = 0; k < across; k++)
-          for (int64_t j = 0; j < high; j++) turned[k * channels + j] = tile[j * apart + k];
-      } else {
-        for (int64_t k = 0; k < across; k++)
-          for (int64_t j = 0; j < down; j++) turned[k * channels + j] = tile[j * apart + k];
+      if (channel + 8 <= channels && pixel + 8 <= pixels) {
+        turn_tile(tile, apart, turned, channels);
+        continue;
       }
+      const int64_t across = std::min<int64_t>(8, pixels - pixel), down = std::min<int64_t>(8, channels - channel);
+      for (int64_t k = 0; k < across; k++)
+        for (int64_t j = 0; j < down; j++) turned[k * channels + j] = tile[j * apart + k];
     }
 }
 
 // Mix the fields into ``mixture``, and add up their products with ``factor`` for each thread; either may be null.
-// ``mixing``: (fields x channels, mixed), in which order the product is quickest.  ``products``, likewise: (fields x
-// channels, factors) for channels_last, else the other way round.  ``turned``: for each thread as many
-// rows of the maps as a strip reads; not used for channels_last.
+// ``mixing``: (fields x channels, mixed) for channels_last, else the other way round, in which order the product is
+// quickest.  ``products``, likewise: (fields x channels, factors) or the other way round.  ``turned``: for each thread as
+// many rows of the maps as a strip reads; not used for channels_last.
 extern "C" void mix(const Plan* given, Gemm gemm, const float* maps, const float* zeros, const float* x, const float* y,
                     const float* mixing, float* mixture, const float* factor, float* products, float* scratch,
                     float* turned) {
@@ -170,6 +201,8 @@ extern "C" void mix(const Plan* given, Gemm gemm, const float* maps, const float
   const int64_t rows = plan.images * plan.rows, area = plan.height * plan.width;
   const int whole = plan.rows * plan.columns;
   const int64_t read = std::min((plan.strip - 1) * plan.stride[0] + 2 * plan.dilation[0] + 1, plan.height);
+  // A product is of one image where its pixels are side by side: strips end where images do, and are alike.
+  const int64_t strips = (plan.rows + plan.strip - 1) / plan.strip, even = (plan.rows + strips - 1) / strips;
   const float one = 1, keep = plan.keep;
 #pragma omp parallel for schedule(static) num_threads(plan.threads)
   for (int64_t thread = 0; thread < plan.threads; thread++) {
@@ -180,6 +213,8 @@ extern "C" void mix(const Plan* given, Gemm gemm, const float* maps, const float
     std::fill(sum, sum + int64_t(wide) * factors, 0.0f);
     for (int64_t first = start, last; first < end; first = last) {
       last = std::min(first + plan.strip, end);
+      if (!plan.last) last = std::min(last, first + even - first % plan.rows % even);
+      if (!plan.last) last = std::min(last, first - first % plan.rows + plan.rows);
       for (int64_t row = first, stop; row < last; row = stop) {  // image by image
         const int64_t image = row / plan.rows, before = image * plan.rows;
         stop = std::min(last, before + plan.rows);
@@ -198,7 +233,7 @@ extern "C" void mix(const Plan* given, Gemm gemm, const float* maps, const float
         const int64_t at = (row - before) * plan.columns;
         const int pixels = (stop - row) * plan.columns;
         if (mixture)
-          gemm("T", "T", &pixels, &mixed, &wide, &one, here, &wide, mixing, &mixed, &keep,
+          gemm("T", "N", &pixels, &mixed, &wide, &one, here, &wide, mixing, &wide, &keep,
                mixture + image * whole * mixed + at, &whole);
         if (factor)
           gemm("N", "N", &wide, &factors, &pixels, &one, here, &wide, factor + image * whole * factors + at, &whole,
