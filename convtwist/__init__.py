@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from convtwist._engine.config import show_config
 from convtwist.conv_twist import ConvTwist2d
-from convtwist.conversion import conversion_report, convert, fold_batch_norm, param_groups, revert
+from convtwist.conversion import conversion_report, convert, fold_batch_norm, param_groups, rescale_twists, revert
 from convtwist.exercises import check
 from convtwist.iso_twist import IsoTwist2d
 
 __version__ = "0.1.0"
 
 __all__ = ["ConvTwist2d", "IsoTwist2d", "__version__", "check", "conversion_report", "convert",
-           "fold_batch_norm", "param_groups", "revert", "show_config"]
+           "fold_batch_norm", "param_groups", "rescale_twists", "revert", "show_config"]
 
 MODULES = ("functional", "operators", "kernels", "flow", "polar", "channels", "arithmetic", "matrix", "reference",
            "images", "plot", "labs", "exercises", "posted", "results", "train")

@@ -4,6 +4,7 @@ Book: chapter 9.  Source: the announcement notebook of ConvTwist (version 1) and
 """
 
 import math
+import warnings
 import weakref
 from typing import TYPE_CHECKING, Literal
 
@@ -176,6 +177,17 @@ class ConvTwist2d(nn.Module):
                         "fold a batch normalisation, and the outputs would be wrong; use "
                         "convtwist.fold_batch_norm(model)")
         super().register_parameter(name, param)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, local_metadata: dict[str, object],
+                              strict: bool, *messages: list[str]) -> None:
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, *messages)
+        # Whether torch raises for what is missing, it doesn't tell here.
+        if prefix + "weight" in state_dict and prefix + "twist" not in state_dict:
+            if not self.twist.is_meta and bool(self.twist.detach().ne(0).any()):
+                warnings.warn(
+                    f"the checkpoint has {prefix}weight but no {prefix}twist, so the layer keeps the twist it had, "
+                    "which is not zero; load the plain network and convert it then, or build the layer with "
+                    'twist_init="zeros"', stacklevel=2)
 
     def forward(self, input: Tensor) -> Tensor:
         """Apply the layer; see :func:`convtwist.functional.conv_twist2d`."""

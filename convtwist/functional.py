@@ -34,7 +34,7 @@ from convtwist._arguments import (
     check_whole,
 )
 from convtwist.channels import Order, reorder
-from convtwist.operators import OPERATORS, plain, plain_isotropic, twist_kernels
+from convtwist.operators import OPERATORS, mixed_slopes, plain, plain_isotropic, twist_kernels
 
 __all__ = ["conv_twist2d", "iso_twist2d"]
 
@@ -111,11 +111,12 @@ def conv_twist2d(input: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | No
 
 def iso_twist2d(input: Tensor, weight: Tensor, bias: Tensor | None = None, *, groups: int = 1, reduce: int = 1,
                 coords: Coords = "centered") -> Tensor:
-    """Mix u, its Laplacian, E u and R u: what commutes with turns about the centre.
+    """Mix u, its Laplacian, E u and R u, and if asked the length of its slope: what commutes with turns.
 
     Args:
         input: ``(batch, in, height, width)`` or ``(in, height, width)``; zeros lie beyond its border.
-        weight: ``(out, in / groups, 4)``, for u, Laplacian u, E u = (X dx + Y dy) u, R u = (Y dx - X dy) u.
+        weight: ``(out, in / groups, 4)``, for u, Laplacian u, E u = (X dx + Y dy) u, R u = (Y dx - X dy) u; or with
+            a fifth column for ``|grad u|``, the length of the gradient.
         bias: ``(out,)``.
         groups: as for ``conv2d``.
         reduce: average the result over squares of this side, about the middle.
@@ -138,18 +139,19 @@ def iso_twist2d(input: Tensor, weight: Tensor, bias: Tensor | None = None, *, gr
     check_whole(reduce, "reduce")
     check_tensors(input=input, weight=weight)
     check_input(input, weight, groups, 3)
-    if weight.shape[2] != 4:
-        raise ValueError(f"weight must be (out, in / groups, 4), got shape {tuple(weight.shape)}")
+    if weight.shape[2] not in (4, 5):
+        raise ValueError(f"weight must be (out, in / groups, 4), or 5 with |grad u|, got shape {tuple(weight.shape)}")
     check_vector(bias, "bias", weight)
     check_agreement(input, weight=weight, bias=bias)
     check_choice(coords, "coords", ("centered", "legacy"))
     check_fit(input, (1, 1), (1, 1), "zeros")
     if input.dim() == 3:
         return iso_twist2d(input[None], weight, bias, groups=groups, reduce=reduce, coords=coords)[0]
-    output = _engine.iso_twist(input, weight, bias, reduce, groups, coords)
+    linear = weight if weight.shape[2] == 4 else weight[..., :4]
+    output = _engine.iso_twist(input, linear, bias, reduce, groups, coords)
     if output is None:
-        output = _engine.laid_like(plain_isotropic(input, weight, bias, reduce, groups, coords), input)
-    return output
+        output = _engine.laid_like(plain_isotropic(input, linear, bias, reduce, groups, coords), input)
+    return output if linear is weight else output + mixed_slopes(input, weight[..., 4:].movedim(2, 0), reduce, groups)
 
 
 def _layer(source: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | None, stride: tuple[int, int],

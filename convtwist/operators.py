@@ -215,6 +215,18 @@ def plain_isotropic(source: Tensor, weight: Tensor, bias: Tensor | None, reduce:
     return mixed(bank, (weight if shrink == 1 else weight * shrink).movedim(2, 0), bias, groups)
 
 
+def mixed_slopes(source: Tensor, weights: Tensor, reduce: int, groups: int) -> Tensor:
+    """Mix the lengths of the gradients, ``|grad u|``, with ``weights``, ``(1, out, in / groups)``."""
+    shrink = _shrink(source)
+    working = torch.promote_types(source.dtype, torch.float32)
+    taps = Taps(source.to(working), (1, 1), (1, 1), (1, 1), "zeros")
+    squares = taps.dx().square() + taps.dy().square()
+    flat = squares == 0  # where a root has no derivative, zero is taken for it
+    length = torch.where(flat, 0, torch.where(flat, 1, squares).sqrt()) / shrink
+    bank = _averaged(length.to(source.dtype)[:, None], reduce)
+    return mixed(bank, weights if shrink == 1 else weights * shrink, None, groups)
+
+
 def _shrink(source: Tensor) -> int:
     """Return by what fields are divided, and their weights multiplied, so that ``float16`` holds what ``source`` holds.
 
@@ -226,8 +238,8 @@ def _shrink(source: Tensor) -> int:
 
 def mixed(bank: Tensor, weights: Tensor, bias: Tensor | None, groups: int) -> Tensor:
     """Mix a bank, ``(batch, fields, in, ...)``, with ``weights``, ``(fields, out, in / groups)``."""
-    if groups > 1 and torch.compiler.is_dynamo_compiling() and not is_exporting():
-        # Inductor fails at this convolution where maps are channels_last and their sides left open.
+    if (groups > 1 or bank.shape[1] == 1) and torch.compiler.is_dynamo_compiling() and not is_exporting():
+        # Inductor fails at such a convolution where maps are channels_last and their sides left open.
         parts = weights.unflatten(1, (groups, -1))
         output = torch.einsum("nfgiyx,fgoi->ngoyx", bank.unflatten(2, (groups, -1)), parts).flatten(1, 2)
         return output if bias is None else output + bias.to(output.dtype).view(-1, 1, 1)

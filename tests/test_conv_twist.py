@@ -1,6 +1,7 @@
 """ConvTwist2d as a module: it takes nn.Conv2d's place, argument by argument, and refuses what it cannot do."""
 
 import inspect
+import warnings
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from scorecard import record
 from torch import nn
 
 import convtwist
-from convtwist import ConvTwist2d
+from convtwist import ConvTwist2d, convert
 from convtwist.channels import permutation, reorder
 from convtwist.functional import conv_twist2d
 
@@ -213,3 +214,18 @@ def test_a_twist_layer_learns_a_rotation_and_a_convolution_cannot():
 def test_exports():
     assert convtwist.ConvTwist2d is ConvTwist2d
     assert {"ConvTwist2d", "IsoTwist2d"} <= set(convtwist.__all__)
+
+
+def test_a_checkpoint_without_twists_is_not_loaded_in_silence():
+    """``strict=False`` passes over the missing twist: right where it is zero, and said where it is not."""
+    plain = nn.Sequential(nn.Conv2d(4, 6, 3), nn.ReLU())
+    model = nn.Sequential(ConvTwist2d(4, 6), nn.ReLU())
+    with pytest.warns(UserWarning, match=r"has 0\.weight but no 0\.twist, so the layer keeps .* not zero"):
+        model.load_state_dict(plain.state_dict(), strict=False)
+    with pytest.raises(RuntimeError, match=r"Missing key.*0\.twist"):
+        model.load_state_dict(plain.state_dict())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.load_state_dict({}, strict=False)
+        model.load_state_dict(model.state_dict(), strict=False)
+        convert(plain).load_state_dict(plain.state_dict(), strict=False)

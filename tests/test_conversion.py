@@ -667,3 +667,15 @@ def test_groups_of_a_lazy_layer_have_to_wait():
 def test_the_functions_are_on_the_front_page():
     assert convtwist.convert is convert and callable(convtwist.convert)
     assert {"convert", "revert", "conversion_report", "param_groups"} <= set(convtwist.__all__)
+
+
+@pytest.mark.parametrize("deviation", [0.0, 0.02, 1.0])
+def test_a_random_start_is_in_proportion_to_the_layers_own_weights(deviation):
+    """Version 2 draws the factors of Sobel, eight times our derivative, as large as the weights are."""
+    torch.manual_seed(0)
+    conv = nn.Conv2d(64, 64, 3)
+    nn.init.normal_(conv.weight, std=deviation)
+    for operators in ("similarity", "affine"):
+        twist = convert(conv, twist_init="normal", operators=operators).twist.detach()
+        assert twist.std().item() == pytest.approx(8 * deviation, rel=0.03)
+    assert convert(nn.Conv2d(4, 4, 3, device="meta"), twist_init="normal").twist.is_meta

@@ -9,7 +9,7 @@ from torch import nn
 
 from convtwist import ConvTwist2d, IsoTwist2d
 from convtwist.functional import iso_twist2d
-from convtwist.operators import coordinate_grid
+from convtwist.operators import coordinate_grid, gradient
 
 torch.set_num_threads(1)
 
@@ -27,9 +27,10 @@ def network(layer=IsoTwist2d, **options):
     return nn.Sequential(*blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10)).double()
 
 
+@pytest.mark.parametrize("fifth", [False, True])
 @pytest.mark.parametrize("size", [(16, 16), (15, 15), (13, 18), (7, 7), (5, 4)])
-def test_a_network_is_exactly_invariant_under_quarter_turns(size):
-    model = network().eval()
+def test_a_network_is_exactly_invariant_under_quarter_turns(size, fifth):
+    model = network(gradient=fifth).eval()
     u = torch.randn(3, 2, *size, dtype=torch.float64, generator=torch.manual_seed(1))
     answer = model(u)
     for turns in (1, 2, 3):
@@ -133,3 +134,42 @@ def test_module_equals_function_and_repr():
 def test_what_is_refused_says_why(options, message):
     with pytest.raises(ValueError, match=message):
         IsoTwist2d(**{"in_channels": 4, "out_channels": 4, **options})
+
+
+@pytest.mark.parametrize("groups, reduce", [(1, 1), (2, 1), (1, 3)])
+def test_the_fifth_field_is_the_length_of_the_slope(groups, reduce):
+    """Against NumPy-like loops over the definition; its derivative agrees with finite differences."""
+    generator = torch.Generator().manual_seed(0)
+    u = torch.randn(2, 4, 6, 9, generator=generator, dtype=torch.float64)
+    weight = torch.randn(6, 4 // groups, 5, generator=generator, dtype=torch.float64)
+    slopes = [slope.square() for slope in gradient(u)]
+    length = nn.functional.avg_pool2d((slopes[0] + slopes[1]).sqrt(), reduce)
+    fifth = nn.functional.conv2d(length, weight[..., 4][..., None, None], groups=groups)
+    expected = iso_twist2d(u, weight[..., :4], groups=groups, reduce=reduce) + fifth
+    torch.testing.assert_close(iso_twist2d(u, weight, groups=groups, reduce=reduce), expected)
+    leaves = u.requires_grad_(), weight.requires_grad_()
+    assert torch.autograd.gradcheck(lambda *t: iso_twist2d(*t, groups=groups, reduce=reduce), leaves, fast_mode=True)
+
+
+def test_the_length_of_no_slope_has_a_derivative_and_a_large_one_fits_into_float16():
+    layer = IsoTwist2d(1, 1, gradient=True)
+    u = torch.zeros(1, 1, 6, 6, requires_grad=True)
+    layer(u).sum().backward()
+    assert all(tensor.grad.isfinite().all() for tensor in (u, *layer.parameters()))
+    layer = layer.half()
+    nn.init.constant_(layer.weight, 0.01)
+    checks = torch.full((1, 1, 4, 4), 60000.0, dtype=torch.float16)
+    checks[..., 2:] *= -1
+    assert layer(checks).isfinite().all()
+
+
+def test_the_five_fields_start_with_equal_shares_of_a_convolutions_variance():
+    torch.manual_seed(0)
+    layer, u = IsoTwist2d(64, 64, bias=False, gradient=True), torch.randn(4, 64, 32, 32)
+    plain = nn.Conv2d(64, 64, 3, bias=False)(u)[..., 2:-2, 2:-2]
+    for k in range(5):
+        only = torch.zeros_like(layer.weight)
+        only[..., k] = layer.weight.detach()[..., k]
+        share = iso_twist2d(u, only)[..., 1:-1, 1:-1].square().mean() / plain.square().mean()
+        assert 0.15 < share < 0.27, k
+    assert "gradient=True" in repr(layer) and layer.weight.shape == (64, 64, 5)

@@ -10,13 +10,14 @@ What cannot be swapped without losing something is left alone, and ``conversion_
 import copy
 import difflib
 import fnmatch
+import math
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, TypedDict, TypeVar, overload
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.module import _WrappedHook
 
 from convtwist._arguments import Coords, as_flag
@@ -98,7 +99,8 @@ def convert(
         exclude: no layer whose name matches one of these.
         filter_fn: called as ``filter_fn(name, layer)`` for each layer left; swap it if the answer is true.
         **layer_options: ``operators``, ``centers``, ``coords`` and ``twist_init`` of ``ConvTwist2d``.  Any
-            ``twist_init`` but ``"zeros"`` changes the outputs; it is for training from scratch.
+            ``twist_init`` but ``"zeros"`` changes the outputs; it is for training from scratch.  ``"normal"``
+            starts in proportion to the layer's own weights, whoever drew them.
 
     Raises:
         TypeError: ``model`` is no module, or an argument is unknown or of the wrong type.
@@ -258,6 +260,8 @@ def _twisted(conv: nn.Conv2d, options: LayerOptions, twists: dict[tuple[int, int
             empty = getattr(layer, name)
             if empty is not None:
                 setattr(layer, name, nn.Parameter(torch.zeros_like(empty, device=conv.weight.device)))
+    else:
+        _in_proportion(layer, conv.weight)
     # Layers that share a weight were meant to do the same, so they share the twist too.
     shared = twists.setdefault((id(conv.weight), conv.groups), layer)
     for name in ("twist", "center"):
@@ -267,6 +271,15 @@ def _twisted(conv: nn.Conv2d, options: LayerOptions, twists: dict[tuple[int, int
             parameter.requires_grad_(conv.weight.requires_grad)
     _inherit(layer, conv)
     return layer
+
+
+def _in_proportion(layer: ConvTwist2d, weight: Tensor) -> None:
+    """Scale a new twist from the weights that the layer drew for itself to those it will have."""
+    if weight.is_meta:
+        return
+    with torch.no_grad():
+        deviation = weight.detach().to(torch.promote_types(weight.dtype, torch.float32)).std(correction=0)
+        layer.twist *= (deviation * math.sqrt(3 * weight[0].numel())).to(layer.twist.dtype)
 
 
 def _untwisted(layer: ConvTwist2d) -> nn.Conv2d:
