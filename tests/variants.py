@@ -22,7 +22,7 @@ LAYERS = {
                                               permute=[2, 0, 3, 1], **o),
     "isotropic": lambda **o: IsoTwist2d(4, 6, **o),
     "isotropic, groups, reduced": lambda **o: IsoTwist2d(4, 6, groups=2, reduce=2, **o),
-    "isotropic, |grad u|": lambda **o: IsoTwist2d(4, 6, gradient=True, **o),
+    "isotropic, slope": lambda **o: IsoTwist2d(4, 6, gradient=True, **o),
 }
 
 
