@@ -19,7 +19,6 @@ from ultralytics import YOLO
 
 from convtwist import ConvTwist2d, convert
 
-pytestmark = pytest.mark.stranger
 torch.set_num_threads(1)
 BOOK = Path(__file__).parents[2] / "book"
 

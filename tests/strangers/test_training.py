@@ -18,7 +18,6 @@ from ultralytics import YOLO
 
 from convtwist import ConvTwist2d, conversion_report, convert
 
-pytestmark = pytest.mark.stranger
 torch.set_num_threads(1)
 
 
