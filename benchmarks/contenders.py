@@ -1,6 +1,6 @@
 """The layers that are timed side by side, each in the place of one 3x3 convolution without bias.
 
-Book: chapters 9 and 12.  Source: the forum thread's version 2, written anew from its formula, and CoordConv
+Book: chapters 9 and 13.  Source: the forum thread's version 2, written anew from its formula, and CoordConv
 (arXiv 1807.03247).
 """
 

@@ -1,6 +1,6 @@
 """Everything that needs a GPU, in one run of some eight minutes: tests, then the benchmark, then what README shows.
 
-Book: chapter 12.  ::
+Book: chapter 13.  ::
 
     python -m benchmarks.gpu                  tests and benchmark; writes benchmarks/results/gpu.json
     python -m benchmarks.gpu --skip tests

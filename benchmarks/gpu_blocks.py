@@ -1,6 +1,6 @@
 """Choose the block sizes of the GPU kernels: time each kernel alone with each choice, on the shapes of the benchmark.
 
-Book: chapter 12.  ::
+Book: chapter 13.  ::
 
     python -m benchmarks.gpu_blocks               a table for each kernel and shape, the best on top
     python -m benchmarks.gpu_blocks --quick       two choices each: does it run?

@@ -1,6 +1,6 @@
 """What a twist costs: time, memory and multiply-adds, against Conv2d in the same run.
 
-Book: chapter 12.  ::
+Book: chapter 13.  ::
 
     python -m benchmarks.layer                        everything; a quarter of an hour on two cores
     python -m benchmarks.layer --quick                a smoke test

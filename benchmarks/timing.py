@@ -1,6 +1,6 @@
 """Fair timing on a machine that does other things too: contenders take turns, and ratios are taken turn by turn.
 
-Book: chapter 12.  Used by every script beside it.
+Book: chapter 13.  Used by every script beside it.
 """
 
 import contextlib

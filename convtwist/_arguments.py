@@ -1,6 +1,6 @@
 """What the layers accept, and what they say when they don't.
 
-Book: chapter 12.  Source: the traps of the posted layers, which reset ``groups`` and swallowed ``bias`` silently.
+Book: chapter 13.  Source: the traps of the posted layers, which reset ``groups`` and swallowed ``bias`` silently.
 Every refusal names the argument, what was given and what to do instead.
 """
 

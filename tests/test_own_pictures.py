@@ -22,7 +22,7 @@ CHOSEN = {
     3: ["one_colour", "dark", "strip"], 4: ["one_colour", "tall"], 5: ["one_colour", "blurred", "text"],
     6: ["one_colour", "dark", "retina"], 7: ["one_colour", "sky", "transparent"], 8: ["one_colour", "dark"],
     9: ["one_colour", "screenshot"], 10: ["one_colour", "camera", "moving", "cmyk"],
-    11: ["one_colour"], 12: ["one_colour", "dandelion"],
+    11: ["one_colour"], 12: ["one_colour"], 13: ["one_colour", "dandelion"],
 }
 # What a chapter says on a picture, and what it then does not say.
 SAID = {

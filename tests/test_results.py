@@ -1,4 +1,4 @@
-"""convtwist.results: the measurements that a release carries, complete enough for chapter 12 to show."""
+"""convtwist.results: the measurements that a release carries, complete enough for chapter 13 to show."""
 
 from dataclasses import asdict
 

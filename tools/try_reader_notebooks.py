@@ -32,7 +32,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from reader_notebooks import places, wheel_name
 
 # What Colab had in 2026, of the packages that matter to a chapter; github.com/googlecolab/backend-info keeps the list.
-# kornia and the networks of chapter 11 are not there: those two chapters install them.
+# kornia and EfficientNet are not there: the chapters that use them install them.
 COLAB = ("torch==2.10.0", "numpy==2.0.2", "matplotlib==3.10.0", "pillow==11.3.0",
          "opencv-python-headless==4.12.0.88", "ipython==7.34.0", "ipykernel==6.17.1")
 

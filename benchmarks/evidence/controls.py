@@ -1,6 +1,6 @@
 """The layers of the second plan: what a twist is compared with, so that one sees what its gain is due to.
 
-Book: chapter 11.  Source: ``plan_2.md``.  The log-polar warp is arXiv 1612.09508 and 1709.01889.
+Book: chapter 12.  Source: ``plan_2.md``.  The log-polar warp is arXiv 1612.09508 and 1709.01889.
 """
 
 import math

@@ -1,6 +1,6 @@
 """The networks of the evidence: one skeleton, twelve ways to fill in its 3x3 layers.
 
-Book: chapter 11.  Source: the steerable baseline is Weiler and Cesa, arXiv 1911.08251, by their library e2cnn.
+Book: chapter 12.  Source: the steerable baseline is Weiler and Cesa, arXiv 1911.08251, by their library e2cnn.
 
 Everything is reduced by centred 2x2 averages: a stride would move the centre by half a pixel, and the variants shall
 differ in their 3x3 layers alone.

@@ -1,6 +1,6 @@
 """Fashion-MNIST upright, turned and displaced; the same pictures in the same order for every network of a seed.
 
-Book: chapter 11.  A condition is written ``upright`` or ``turned``, and ``turned_4`` moves the object by 4 pixels.
+Book: chapter 12.  A condition is written ``upright`` or ``turned``, and ``turned_4`` moves the object by 4 pixels.
 """
 
 import math

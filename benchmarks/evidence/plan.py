@@ -1,6 +1,6 @@
 """The plan in numbers; plan.md says why.  Changed before the runs only.
 
-Book: chapter 11.
+Book: chapter 12.
 """
 
 import statistics

@@ -1,6 +1,6 @@
 """The second plan in numbers; plan_2.md says why.  Changed before the runs only.
 
-Book: chapter 11.
+Book: chapter 12.
 """
 
 from benchmarks.evidence.networks import CONTROLS

@@ -1,6 +1,6 @@
 """Does the twist help?  Run the plan, resume it, and append every finished run to a CSV.
 
-Book: chapter 11.  The plan is plan.md, in numbers plan.py; the second is plan_2.  ::
+Book: chapter 12.  The plan is plan.md, in numbers plan.py; the second is plan_2.  ::
 
     python -m benchmarks.evidence.run                       all of it; hours on one core
     python -m benchmarks.evidence.run --stage tune main     the first two stages

@@ -1,6 +1,6 @@
 """One run of the evidence: train a network, test it, and say what it took.
 
-Book: chapter 11.  A plain loop of its own: it counts the CPU seconds of training alone, on one thread, with no engine
+Book: chapter 12.  A plain loop of its own: it counts the CPU seconds of training alone, on one thread, with no engine
 around it, and is read in a minute.
 """
 

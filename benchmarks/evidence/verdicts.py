@@ -1,6 +1,6 @@
 """The plans' hypotheses beside what came out: ``python -m benchmarks.evidence.verdicts`` writes the verdicts anew.
 
-Book: chapter 11.  Source: ``plan.md`` and ``plan_2.md``, which were written before their runs.  The verdicts lie in
+Book: chapter 12.  Source: ``plan.md`` and ``plan_2.md``, which were written before their runs.  The verdicts lie in
 ``benchmarks/results/evidence_verdicts.json`` and ``evidence_2_verdicts.json``;
 ``convtwist.results.load("evidence_verdicts")`` reads them.
 """

@@ -1,6 +1,6 @@
 """The engine: quicker ways to compute a layer than its formula, for those who train.  All of it is private.
 
-Book: chapter 12.  Source: new here.
+Book: chapter 13.  Source: new here.
 
 A layer asks one question, and gets a tensor or ``None``; then it is computed plainly, by ``convtwist.operators``.
 The answer to an eager call on a CPU is a *step* (``steps``), which makes the fields in ``blocks`` and has derivatives

@@ -1,6 +1,6 @@
 """Layers that are linear in their input and in their parameters, with derivatives of every order and transforms.
 
-Book: chapter 12.  Source: new here.
+Book: chapter 13.  Source: new here.
 
 PyTorch asks an autograd function for its gradient, its change along a direction, and a rule for ``vmap``, and the
 same again for the gradient.  For a layer ``(source, *weights, bias)``, linear in its source and linear in all the

@@ -1,6 +1,6 @@
 """The fields of a layer and their transposes, a few images at a time, so that they stay in the processor's cache.
 
-Book: chapter 12.  Source: new here.
+Book: chapter 13.  Source: new here.
 
 Channels are innermost in memory (``channels_last``): a derivative is then oneDNN's depthwise convolution, and
 mixing fields a plain matrix product.

@@ -1,6 +1,6 @@
 """Which engine serves a layer on this machine, and why not a quicker one.
 
-Book: chapter 12.  Source: new here.
+Book: chapter 13.  Source: new here.
 """
 
 from typing import Literal, overload

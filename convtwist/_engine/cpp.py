@@ -1,6 +1,6 @@
 """The fields of a layer, made and mixed strip by strip in C++; where that can't be compiled, in blocks.
 
-Book: chapter 12.  Source: new here.
+Book: chapter 13.  Source: new here.
 
 Where a compiled layer runs, a C++ compiler is at hand: ``torch.compile`` uses it, and so does this module, by the
 same way, which keeps the result on disk.  If anything is missing, ``blocks`` computes the same.

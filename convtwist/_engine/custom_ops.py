@@ -1,6 +1,6 @@
 """Both layers under ``torch.compile``: one operator each, which the compiler schedules but doesn't look into.
 
-Book: chapter 12.  Source: new here.
+Book: chapter 13.  Source: new here.
 
 Left to itself, the compiler writes the whole bank of fields to memory and reads it back to mix it.  These operators
 take the steps of training without a compiler (``steps``), with the fields made and mixed by C++ (``cpp``), or on a GPU

@@ -1,6 +1,6 @@
 """Whether the kernels for a GPU serve a layer, and in which number type.
 
-Book: chapter 12.  Source: new here.
+Book: chapter 13.  Source: new here.
 
 Triton comes with PyTorch's builds for CUDA.  It is imported at the first call on a GPU, never on a machine without.
 """

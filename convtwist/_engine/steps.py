@@ -1,6 +1,6 @@
 """Both layers in one step, for training: the same numbers in half the time.
 
-Book: chapter 12.  Source: new here.
+Book: chapter 13.  Source: new here.
 
 Written out plainly, a layer makes a bank of fields as large as several inputs, keeps it for the backward pass, and
 mixes it into another output.  Memory takes the time, not arithmetic.  So here:

@@ -1,6 +1,6 @@
 """The fields of a layer and their transposes on a GPU: what ``blocks`` does on a CPU, by the kernels in Triton.
 
-Book: chapter 12.  Source: new here.
+Book: chapter 13.  Source: new here.
 
 There are two ways.  With few channels the fields are made in registers in front of the product, and no bank exists.
 With more, a bank of fields is written, and cuBLAS mixes it into the output, which it adds up in place.  A layer with

@@ -1,6 +1,6 @@
 """The fields of a layer on a GPU, in Triton: written to a bank, or made in registers in front of a product.
 
-Book: chapter 12.  Source: new here.
+Book: chapter 13.  Source: new here.
 
 Maps are in ``channels_last``.  A program takes ``BM`` columns of pixels, which may belong to several images, and
 walks down ``ROWS`` rows of them.  A row's three taps are summed up across once, and serve three rows of fields: the

@@ -1,6 +1,6 @@
 """How the work of a layer is cut up on a GPU: which way is taken, and how large the blocks are.
 
-Book: chapter 12.  Source: new here.  Nothing is tried out while a network runs: ``benchmarks/gpu_blocks.py`` measures
+Book: chapter 13.  Source: new here.  Nothing is tried out while a network runs: ``benchmarks/gpu_blocks.py`` measures
 on a GPU what is best, and prints what to write here.
 
 Sizes are powers of two, and at least 16 where a product is made, as Triton's products want it.

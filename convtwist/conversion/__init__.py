@@ -1,6 +1,6 @@
 """Swapping the 3x3 convolutions of a model that exists, swapping back, folding, rescaling, and telling the optimizer.
 
-Book: chapter 12.  Source: the forum thread's "it can replace any 3x3 convolutional layer in your model".
+Book: chapter 13.  Source: the forum thread's "it can replace any 3x3 convolutional layer in your model".
 """
 
 from convtwist.conversion.fold import fold_batch_norm

@@ -1,6 +1,6 @@
 """Which layers of a model can be swapped, and what would be lost with those that can't.
 
-Book: chapter 12.  Source: new here; see ``convtwist.conversion``, which does the swapping.
+Book: chapter 13.  Source: new here; see ``convtwist.conversion``, which does the swapping.
 """
 
 import functools

@@ -1,6 +1,6 @@
 """Folding batch normalisation into the layer in front of it, the twist included.
 
-Book: chapter 12.  Source: ``torch.nn.utils.fuse_conv_bn_eval``, which scales ``weight`` and ``bias`` alone.
+Book: chapter 13.  Source: ``torch.nn.utils.fuse_conv_bn_eval``, which scales ``weight`` and ``bias`` alone.
 
 In evaluation a batch normalisation multiplies every channel by a number and adds another.  A layer that is linear in
 its parameters takes both in: all its weights are multiplied, and the bias follows.

@@ -1,6 +1,6 @@
 """What an optimizer should know of a model with twists: which weights to decay, and how fast twists may learn.
 
-Book: chapter 12.  Source: new here.
+Book: chapter 13.  Source: new here.
 """
 
 import math

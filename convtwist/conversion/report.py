@@ -1,6 +1,6 @@
 """What was swapped in a model, what was not, and why.
 
-Book: chapter 12.  Source: new here.
+Book: chapter 13.  Source: new here.
 """
 
 import weakref

@@ -1,6 +1,6 @@
 """Swapping the 3x3 convolutions of a model that exists, and swapping them back.
 
-Book: chapter 12.  Source: the forum thread's "it can replace any 3x3 convolutional layer in your model".
+Book: chapter 13.  Source: the forum thread's "it can replace any 3x3 convolutional layer in your model".
 
 ``convert`` starts with a zero twist, so a pretrained model computes what it did, bit for bit.  It hands the same
 ``weight`` and ``bias`` on to the new layer: ties, frozen flags, gradients and optimizer state stay with them.

@@ -1,6 +1,6 @@
 """Does the twist help?  The tables and intervals of the evidence, worked out from its rows.
 
-Book: chapter 11.  Source: ``plan.md`` and ``plan_2.md`` in ``benchmarks/evidence``, written before their runs; the
+Book: chapter 12.  Source: ``plan.md`` and ``plan_2.md`` in ``benchmarks/evidence``, written before their runs; the
 rows come from ``convtwist.results.rows("evidence")`` and ``rows("evidence_2")``.  Accuracies are in percent,
 differences in percentage points.
 """

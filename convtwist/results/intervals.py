@@ -1,6 +1,6 @@
 """Student's interval for a mean over seeds.
 
-Book: chapter 11.  Source: Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.
+Book: chapter 12.  Source: Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.
 """
 
 import math

@@ -1,6 +1,6 @@
 """ResNets whose 3x3 layers are the caller's choice: ResNet-18, ResNet-50 and the forum thread's bottleneck network.
 
-Book: chapters 11 and 12.  Source: arXiv 1512.03385 with the stride in the 3x3 layer, torchvision's version without
+Book: chapters 11 and 13.  Source: arXiv 1512.03385 with the stride in the 3x3 layer, torchvision's version without
 torchvision; the thread's network follows model_constructor's xresnet (arXiv 1812.01187): a stem of three 3x3 layers,
 shortcuts that average, blocks that start as nothing, Mish, and 3x3 layers in groups of 8 or 4 channels.
 """

@@ -27,7 +27,7 @@ FIRST = {  # what is looked for, and the page that should come first
     "upsampling": "05_upsampling", "checkerboard": "05_upsampling",
     "convolution": "01_cross", "padding": "03_padding", "stride": "03_padding",
     "receptive field": "03_padding", "relu": "04_rect", "max pooling": "04_rect", "sobel": "06_reading",
-    "rotation": "08_flows", "convtwist": "09_convtwist", "small world": "10_groups", "convert": "12_use_it",
+    "rotation": "08_flows", "convtwist": "09_convtwist", "small world": "10_groups", "convert": "13_use_it",
     "ConvTwist2d": "api_layers.html", "glossary": "notation",
 }
 TERMS = {  # the field's terms, and the section that explains each
@@ -209,9 +209,9 @@ def test_published_pages(service, tmp_path):
     """A page built for a site has its address, card, downloads, buttons, and the comments that were switched on."""
     for folder in ("_assets", "_extensions", "_templates"):
         shutil.copytree(ROOT / "book" / folder, tmp_path / "book" / folder)
-    for file in ("intro.md", "references.bib", "12_use_it.ipynb"):
+    for file in ("intro.md", "references.bib", "13_use_it.ipynb"):
         shutil.copy(ROOT / "book" / file, tmp_path / "book" / file)
-    toc = "format: jb-book\nroot: book/intro\nchapters:\n- file: book/12_use_it\n"
+    toc = "format: jb-book\nroot: book/intro\nchapters:\n- file: book/13_use_it\n"
     (tmp_path / "_toc.yml").write_text(toc, encoding="utf-8")
     stored = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
     stored["html"]["comments"][service] = {"utterances": {"repo": "owner/name"}, "hypothesis": True}[service]
@@ -235,10 +235,10 @@ def test_published_pages(service, tmp_path):
     missing = BeautifulSoup((tmp_path / "_build" / "html" / "404.html").read_text(encoding="utf-8"), "html.parser")
     assert missing.base["href"] == SITE, "whatever folder was asked for"
     assert "github.com/owner/name/edit/main/book/intro.md" in text and "owner/name/issues/new" in text
-    chapter = (tmp_path / "_build" / "html" / "book" / "12_use_it.html").read_text(encoding="utf-8")
+    chapter = (tmp_path / "_build" / "html" / "book" / "13_use_it.html").read_text(encoding="utf-8")
     opened = "https://colab.research.google.com/github/owner/name/blob/"
-    assert f'"{opened}{READER_BRANCH}/book/12_use_it.ipynb"' in chapter and f"{opened}main" not in chapter
-    assert "github.com/owner/name/edit/main/book/12_use_it.ipynb" in chapter
+    assert f'"{opened}{READER_BRANCH}/book/13_use_it.ipynb"' in chapter and f"{opened}main" not in chapter
+    assert "github.com/owner/name/edit/main/book/13_use_it.ipynb" in chapter
     scripts = {"utterances": "utteranc.es/client.js", "hypothesis": "hypothes.is/embed.js"}
     assert [name for name, script in scripts.items() if script in text] == [service]
 
