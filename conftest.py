@@ -5,6 +5,7 @@ Neither nbval nor xdist has to be installed.
 
 import os
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,9 @@ ROOT = Path(__file__).parent
 TIERS = ("browser", "stranger", "slow", "gpu")  # pyproject.toml says what is in each
 TIER_OF_FOLDER = {ROOT / "tests" / "browser": "browser", ROOT / "tests" / "strangers": "stranger"}
 WHOLE_FILE = re.compile(rf"^pytestmark = pytest\.mark\.({'|'.join(TIERS)})\b", re.MULTILINE)
+# Files of long cases that share no more than every worker can make for itself: with several workers their cases are
+# spread, in this order and after all other files, so that no worker is idle at the end.
+SPREAD = ("test_own_pictures.py", "test_colab.py", "test_colab_more.py", "test_pages.py")
 MOST_WORKERS = 4  # each holds a torch of its own, some 400 MB
 
 
@@ -33,6 +37,22 @@ def pytest_cmdline_main(config):
         option.numprocesses = min(os.cpu_count() or 1, MOST_WORKERS)
     if here and config.getoption("numprocesses", 0) and option.dist in ("no", "load"):
         option.dist = "loadfile"  # the cells of a notebook share a kernel, the tests of a file what they built
+        option.loadscopereorder = False  # pytest_collection_modifyitems has put them in order
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Keep the tests of a file together, and in a file of ``SPREAD`` those with the same parameters."""
+    if config.option.dist != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            file, _, test = nodeid.partition("::")
+            return f"{file}[{test.partition('[')[2]}" if Path(file).name in SPREAD else file
+
+    return Scheduling(config, log)
 
 
 def pytest_configure(config):
@@ -68,3 +88,19 @@ def pytest_collection_modifyitems(config, items):
                 if any(map(item.get_closest_marker, TIERS)) and not asked_for(item.path, config)}
         config.hook.pytest_deselected(items=sorted(left, key=items.index))
         items[:] = [item for item in items if item not in left]
+    if hasattr(config, "workerinput"):
+        in_turn(items)
+
+
+def in_turn(items):
+    """Sort the tests by file: the slow files first, then those with most tests, and last the cases to be spread."""
+    many = Counter(item.path for item in items)
+    slow = {path for path in many if path.suffix == ".py" and WHOLE_FILE.search(path.read_text(encoding="utf-8"))}
+
+    def turn(item):
+        name = item.path.name
+        if name in SPREAD:
+            return 1, SPREAD.index(name), "[" in item.nodeid, ""
+        return 0, item.path not in slow, -many[item.path], str(item.path)
+
+    items.sort(key=turn)

@@ -12,12 +12,18 @@ from filelock import FileLock
 ROOT = Path(__file__).parents[1]
 
 
+def shared_folder(tmp_path_factory) -> Path:
+    """Return the folder for what is made once for all workers, and for all runs if CONVTWIST_TESTS_SHARE names one."""
+    if given := os.environ.get("CONVTWIST_TESTS_SHARE"):
+        Path(given).mkdir(parents=True, exist_ok=True)
+        return Path(given)
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
 def built_book(tmp_path_factory) -> Path:
     """Build the book once for all workers, strictly, and return the folder with its pages."""
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        shared = tmp_path_factory.getbasetemp().parent
-    else:
-        shared = tmp_path_factory.getbasetemp()
+    shared = shared_folder(tmp_path_factory)
     target, log = shared / "built-book", shared / "built-book.log"
     with FileLock(str(target) + ".lock"):
         if not log.exists():

@@ -16,6 +16,7 @@ import zipfile
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
+from built_book import shared_folder
 from filelock import FileLock
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -123,9 +124,7 @@ def pack(name: str, folder: Path) -> Path:
 
 def distributions(tmp_path_factory) -> Path:
     """Build wheel and source distribution, once for all workers, and return their folder."""
-    shared = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        shared = shared.parent
+    shared = shared_folder(tmp_path_factory)
     target, log = shared / "distributions", shared / "distributions.log"
     with FileLock(str(target) + ".lock"):
         if not log.exists():
