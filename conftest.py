@@ -49,10 +49,15 @@ def pytest_xdist_make_scheduler(config, log):
 
     class Scheduling(LoadFileScheduling):
         def _split_scope(self, nodeid):
-            file, _, test = nodeid.partition("::")
-            return f"{file}[{test.partition('[')[2]}" if Path(file).name in SPREAD else file
+            return scope_of(nodeid)
 
     return Scheduling(config, log)
+
+
+def scope_of(nodeid: str) -> str:
+    """Return a name that tests share which go to the same worker."""
+    file, _, test = nodeid.partition("::")
+    return f"{file}[{test.partition('[')[2]}" if Path(file).name in SPREAD else file
 
 
 def pytest_configure(config):

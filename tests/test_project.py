@@ -1,10 +1,12 @@
 """The project as a whole: one version, a README that leads somewhere, a test file for every module."""
 
 import ast
+import importlib.util
 import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import lock
 import yaml
@@ -45,6 +47,26 @@ def test_readme_commands_are_the_ones_that_run():
     tiers = re.findall(r'^  "(\w+): ', metadata().partition("markers = [")[2], re.MULTILINE)
     assert re.search(r"^pytest --nbval\b", run, re.MULTILINE) and len(tiers) == 4
     assert all(re.search(rf"^pytest -m .*\b{tier}\b", run, re.MULTILINE) for tier in tiers)
+
+
+def test_cases_of_long_files_are_spread_and_come_last():
+    """Other files stay whole; the slow ones begin, so that no worker is idle at the end of a run."""
+    spec = importlib.util.spec_from_file_location("root_conftest", ROOT / "conftest.py")
+    root_conftest = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(root_conftest)
+    assert all(len(list((ROOT / "tests").rglob(name))) == 1 for name in root_conftest.SPREAD)
+    names = ["browser/test_pages.py::test_weight[http-390]", "browser/test_pages.py::test_links",
+             "test_own_pictures.py::test_a_chapter[01]", "browser/test_jupyter.py::test_keys[lab]",
+             "browser/test_stepper.py::test_a", "browser/test_stepper.py::test_b", "test_colab.py::test_runs[01]",
+             "test_train_command.py::test_help"]
+    items = [SimpleNamespace(nodeid=f"tests/{name}", path=ROOT / "tests" / name.split("::")[0]) for name in names]
+    root_conftest.in_turn(items)
+    assert [item.nodeid[6:] for item in items] == [names[k] for k in (7, 4, 5, 3, 2, 6, 1, 0)]
+    scopes = root_conftest.scope_of
+    assert scopes("book/01_x.ipynb::Cell 1") == scopes("book/01_x.ipynb::Cell 2")
+    assert scopes("tests/test_steps.py::test_a[1]") == scopes("tests/test_steps.py::test_b[2]")
+    assert scopes("tests/browser/test_pages.py::test_a[1]") == scopes("tests/browser/test_pages.py::test_b[1]")
+    assert scopes("tests/browser/test_pages.py::test_a[1]") != scopes("tests/browser/test_pages.py::test_a[2]")
 
 
 def test_import_needs_torch_and_numpy_only():
