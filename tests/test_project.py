@@ -56,7 +56,7 @@ def test_cases_of_long_files_are_spread_and_come_last():
     spec.loader.exec_module(root_conftest)
     assert all(len(list((ROOT / "tests").rglob(name))) == 1 for name in root_conftest.SPREAD)
     names = ["browser/test_pages.py::test_weight[http-390]", "browser/test_pages.py::test_links",
-             "test_own_pictures.py::test_a_chapter[01]", "browser/test_jupyter.py::test_keys[lab]",
+             "test_own_pictures.py::test_a_chapter[01]", "browser/test_microscope.py::test_keys[lab]",
              "browser/test_stepper.py::test_a", "browser/test_stepper.py::test_b", "test_colab.py::test_runs[01]",
              "test_releases.py::test_eager[iterated]"]
     items = [SimpleNamespace(nodeid=f"tests/{name}", path=ROOT / "tests" / name.split("::")[0]) for name in names]
