@@ -46,7 +46,8 @@ def test_readme_commands_are_the_ones_that_run():
     run = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     tiers = re.findall(r'^  "(\w+): ', metadata().partition("markers = [")[2], re.MULTILINE)
     assert re.search(r"^pytest --nbval\b", run, re.MULTILINE) and len(tiers) == 4
-    assert all(re.search(rf"^pytest -m .*\b{tier}\b", run, re.MULTILINE) for tier in tiers)
+    commands = {tier: rf"pytest -m .*\b{tier}\b" for tier in tiers} | {"stranger": r'  "\$python" tools/strangers\.py\b'}
+    assert all(re.search(f"^{command}", run, re.MULTILINE) for command in commands.values())
 
 
 def test_cases_of_long_files_are_spread_and_come_last():
@@ -56,9 +57,9 @@ def test_cases_of_long_files_are_spread_and_come_last():
     spec.loader.exec_module(root_conftest)
     assert all(len(list((ROOT / "tests").rglob(name))) == 1 for name in root_conftest.SPREAD)
     names = ["browser/test_pages.py::test_weight[http-390]", "browser/test_pages.py::test_links",
-             "test_own_pictures.py::test_a_chapter[01]", "browser/test_jupyter.py::test_keys[lab]",
+             "test_own_pictures.py::test_a_chapter[01]", "browser/test_microscope.py::test_keys[lab]",
              "browser/test_stepper.py::test_a", "browser/test_stepper.py::test_b", "test_colab.py::test_runs[01]",
-             "test_train_command.py::test_help"]
+             "test_releases.py::test_eager[iterated]"]
     items = [SimpleNamespace(nodeid=f"tests/{name}", path=ROOT / "tests" / name.split("::")[0]) for name in names]
     root_conftest.in_turn(items)
     assert [item.nodeid[6:] for item in items] == [names[k] for k in (7, 4, 5, 3, 2, 6, 1, 0)]
