@@ -47,8 +47,12 @@ def correct(model: nn.Module, pictures: Tensor, labels: Tensor) -> int:
                    for images, classes in zip(pictures.split(250), labels.split(250), strict=True))
 
 
-def trained(run: Run, folder=None, test_images: int | None = None) -> tuple[list[dict], list[dict]]:
-    """Train and test; return a row for each test, and the sizes of the twist at start and end."""
+def trained(run: Run, folder=None, test_images: int | None = None,
+            weights: dict[str, Tensor] | None = None) -> tuple[list[dict], list[dict]]:
+    """Train and test; return a row for each test, and the sizes of the twist at start and end.
+
+    ``weights``, if given, receives what the network has learned.
+    """
     pictures, labels = data(folder)["training"]
     chosen = sample(len(pictures), run.images, run.seed)
     model = build(run.variant, run.seed)
@@ -72,6 +76,8 @@ def trained(run: Run, folder=None, test_images: int | None = None) -> tuple[list
     wall = time.perf_counter() - began
     twists += twist_rows(model, run, "end")
     count = parameters(model)
+    if weights is not None:
+        weights.update(model.state_dict())
     model = deployed(model).to(memory_format=torch.channels_last)
     last = losses[-max(1, len(losses) // 10):]
     rows = []

@@ -1,5 +1,7 @@
 """The measurements that came with this release, as the benchmarks wrote them.  ``results.evidence`` compares the runs.
 
+``results.network`` is a trained network.
+
 Book: chapters 11 and 12.  Source: ``benchmarks/layer.py`` and ``benchmarks/groups.py``, which write JSON, and
 ``benchmarks/evidence/run.py``, which writes CSV; the forum thread and a leaderboard for ``imagewoof*.csv``.  The files
 lie in ``benchmarks/results/`` and are shipped inside the wheel.
@@ -40,12 +42,16 @@ def rows(name: str) -> list[dict[str, Any]]:
 
 
 def _text(name: str, kind: str) -> str:
+    return _path(name, kind).read_text(encoding="utf-8")
+
+
+def _path(name: str, kind: str) -> Path:
     here = Path(__file__).parents[1]
     folders = (here / "measurements", here.parent / "benchmarks" / "results")  # in a wheel; in a checkout
     known = {path.stem: path for folder in folders for path in folder.glob(f"*.{kind}")}
     if name not in known:
         raise ValueError(f"name must be one of {', '.join(sorted(known))}; got {name!r}")
-    return known[name].read_text(encoding="utf-8")
+    return known[name]
 
 
 def _number(cell: str) -> int | float | str:
