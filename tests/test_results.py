@@ -1,8 +1,18 @@
 """convtwist.results: the measurements that a release carries, complete enough for chapter 12 to show."""
 
-import pytest
+from dataclasses import asdict
 
+import pytest
+import torch
+
+from benchmarks.evidence.networks import build, parameters
+from benchmarks.evidence.plan import quick
+from benchmarks.evidence.run import RESULTS
+from benchmarks.evidence.train import correct, trained
+from benchmarks.network import RUN
 from convtwist import results
+from convtwist.results import network
+from convtwist.train import fashion
 
 
 @pytest.mark.parametrize("name", ["layer", "groups"])
@@ -49,3 +59,35 @@ def test_every_accuracy_on_imagewoof_has_its_source():
             if row["epoch"] == 79}
     posted = {row["mixup"]: row["accuracy"] for row in rows if row["layer"] == "ConvTwist" and row["epochs"] == 80}
     assert last == posted == {0.5: 88.19, 0.2: 87.99}
+
+
+def test_the_small_network_is_the_one_it_is_said_to_be():
+    """As many weights, the same layers as the evidence builds, and no more than a reader wants to download."""
+    told, model = network.about(), network.fashion()
+    assert (RESULTS / "fashion_network.npz").stat().st_size < 100_000
+    assert {key: told[key] for key in asdict(RUN) if key != "tests"} == {
+        key: value for key, value in asdict(RUN).items() if key != "tests"}
+    wanted = build(told["variant"], told["seed"]).eval()
+    assert parameters(wanted) == told["parameters"] == sum(p.numel() for p in model.parameters())
+    assert [str(layer) for layer in model] == [str(layer) for layer in wanted]
+    wanted.load_state_dict(model.state_dict())
+    pictures = torch.rand(2, 1, 28, 28)
+    assert torch.equal(model(pictures), wanted(pictures)) and not model.training
+    fresh = build(told["variant"], told["seed"])
+    assert not torch.allclose(model[0].weight, fresh[0].weight, atol=0.1)  # it has learned
+
+
+@pytest.mark.skipif(not fashion.DEBIAN.is_dir(), reason="Fashion-MNIST is not installed")
+def test_the_small_network_is_as_good_as_it_is_said_to_be():
+    told = network.about()
+    pictures, labels = fashion.load("test")
+    right = correct(network.fashion(), pictures[:, None] / 255, labels)
+    assert told["test_images"] == len(labels) and abs(right - told["correct"]) <= 20  # stored in half precision
+
+
+@pytest.mark.skipif(not fashion.DEBIAN.is_dir(), reason="Fashion-MNIST is not installed")
+def test_the_small_network_can_be_trained_again(tmp_path):
+    """Two steps on few pictures go the same way as the whole run: the weights are handed out."""
+    weights = {}
+    rows, _ = trained(quick(RUN), test_images=100, weights=weights)
+    assert rows[0]["steps"] == 2 and weights.keys() == network.fashion().state_dict().keys()
