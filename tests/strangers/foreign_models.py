@@ -30,7 +30,7 @@ from ultralytics.nn.tasks import DetectionModel  # noqa: E402
 
 from convtwist import fold_batch_norm  # noqa: E402
 
-__all__ = ["MODELS", "Foreign", "build", "fold_blocks", "outputs", "settle"]
+__all__ = ["MODELS", "Foreign", "build", "fold_blocks", "leaves", "outputs", "settle"]
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,15 @@ class Foreign:
     layers: int  # 3x3 convolutions
     arguments: tuple = ()  # further ones of a call
     folds: str = "traced"  # or "by blocks", where torch.fx can't trace the model, or "no", without batch normalisation
+    norms_kept: int = 0  # by fold_batch_norm
+    compiles: bool = True
 
 
 MODELS = {
     "torchvision ResNet-18": Foreign(lambda: torchvision.models.resnet18(num_classes=4), (2, 3, 32, 48), 16),
-    "timm ResNet-14t": Foreign(lambda: timm.create_model("resnet14t", num_classes=4), (2, 3, 32, 48), 6),
-    "timm RepVGG-A0": Foreign(lambda: timm.create_model("repvgg_a0", num_classes=4), (2, 3, 32, 48), 22),
+    "timm ResNet-14t": Foreign(lambda: timm.create_model("resnet14t", num_classes=4), (2, 3, 32, 48), 7),
+    # The normalisations that RepVGG has beside its convolutions stay: one in each block that keeps its input's shape.
+    "timm RepVGG-A0": Foreign(lambda: timm.create_model("repvgg_a0", num_classes=4), (2, 3, 32, 48), 22, norms_kept=17),
     "transformers ResNet": Foreign(lambda: transformers.ResNetForImageClassification(transformers.ResNetConfig(
         embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic", num_labels=4)), (2, 3, 32, 48), 4,
         folds="by blocks"),
@@ -55,14 +58,15 @@ MODELS = {
         num_classes=4, stem_sizes=[8], block_sizes=[8, 16], layers=[1, 1])(), (2, 3, 32, 48), 4),
     "smp U-Net": Foreign(lambda: smp.Unet("resnet18", encoder_weights=None, classes=2), (1, 3, 32, 64), 27,
                          folds="by blocks"),
-    "YOLOv8n detection": Foreign(lambda: DetectionModel("yolov8n.yaml", ch=3, nc=2, verbose=False), (1, 3, 64, 96), 38,
+    "YOLOv8n detection": Foreign(lambda: DetectionModel("yolov8n.yaml", ch=3, nc=2, verbose=False), (1, 3, 64, 96), 39,
                                  folds="by blocks"),
     "fastai U-Net, a GAN's generator": Foreign(lambda: create_unet_model(
-        torchvision.models.resnet18, 3, (32, 32), pretrained=False), (2, 3, 32, 32), 28, folds="by blocks"),
+        torchvision.models.resnet18, 3, (32, 32), pretrained=False), (2, 3, 32, 32), 28, folds="by blocks",
+        compiles=False),  # fastai's own class of tensors stops torch.compile
     "diffusers U-Net": Foreign(lambda: diffusers.UNet2DModel(
         sample_size=16, block_out_channels=(8, 16), layers_per_block=1, norm_num_groups=4, attention_head_dim=8,
         down_block_types=("DownBlock2D", "AttnDownBlock2D"), up_block_types=("AttnUpBlock2D", "UpBlock2D")),
-        (1, 3, 16, 24), 22, arguments=(3,), folds="no"),
+        (1, 3, 16, 24), 20, arguments=(3,), folds="no"),
 }
 
 
@@ -70,13 +74,18 @@ def build(name):
     """Return the model in evaluation and an input, the same each time."""
     torch.manual_seed(0)
     foreign = MODELS[name]
-    return foreign.build().eval(), torch.randn(foreign.shape, generator=torch.Generator().manual_seed(1))
+    # Some libraries start the last normalisation of each block at zero, which would hide what is in front of it.
+    return settle(foreign.build().eval()), torch.randn(foreign.shape, generator=torch.Generator().manual_seed(1))
 
 
 def outputs(name, model, u):
     """Return all tensors that a call returns."""
     torch.manual_seed(2)  # dropout draws the same mask each time
-    returned = model(u, *MODELS[name].arguments)
+    return leaves(model(u, *MODELS[name].arguments))
+
+
+def leaves(returned):
+    """Return the tensors in whatever a model returns."""
     return [leaf for leaf in tree_leaves(dict(returned) if hasattr(returned, "keys") else returned)
             if isinstance(leaf, torch.Tensor)]
 
