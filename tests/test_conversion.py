@@ -498,6 +498,16 @@ def test_wrappers_for_several_devices_are_refused():
     assert any(base.__name__ == "DistributedDataParallel" for base in nn.parallel.DistributedDataParallel.__mro__)
 
 
+@pytest.mark.parametrize("base", ["PeftModel", "BaseTunerLayer"])
+def test_adapters_of_peft_are_refused(base):
+    """The real ones are in tests/strangers; these have no more than their names."""
+    adapter = type("Lora", (type(base, (nn.Sequential,), {}),), {})
+    model = nn.Sequential(adapter(net()))
+    with pytest.raises(ValueError, match=rf"^0 is a {base}: convert first and .*, or .* merge_and_unload\(\)"):
+        convert(model)
+    assert not any(isinstance(module, ConvTwist2d) for module in model.modules())
+
+
 def test_an_error_leaves_the_model_whole():
     model = net()
     calls = []

@@ -84,6 +84,37 @@ def test_another_kind_of_layer_is_refused_and_nothing_to_fold_is_said():
         fold_batch_norm(nn.Sequential(ConvTwist2d(4, 4)).eval())
 
 
+class BatchNormAct2d(nn.BatchNorm2d):
+    """Has the name and the parts of timm's."""
+
+    def __init__(self, channels):
+        super().__init__(channels)
+        self.drop, self.act = nn.Identity(), nn.ReLU()
+
+    def forward(self, u):
+        return self.act(self.drop(super().forward(u)))
+
+
+class Doubled(nn.BatchNorm2d):
+    def forward(self, u):
+        return 2 * super().forward(u)
+
+
+def test_what_a_normalisation_does_besides_stays():
+    torch.manual_seed(0)
+    model, u = trained(nn.Sequential(ConvTwist2d(4, 4, padding=1), BatchNormAct2d(4))), torch.randn(1, 4, 6, 6)
+    folded = fold_batch_norm(model)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
+    assert (model(u) == 0).any(), "the activation has no say"
+    torch.testing.assert_close(folded(u), model(u), rtol=1e-4, atol=1e-5)
+    unknown = trained(nn.Sequential(ConvTwist2d(4, 4, padding=1), Doubled(4)))
+    with pytest.warns(UserWarning, match="nothing was folded"):
+        assert torch.equal(fold_batch_norm(unknown)(u), unknown(u))
+    for each in (model, unknown):
+        with pytest.raises(ValueError, match=rf"norm is a {type(each[1]).__name__}, which does more"):
+            fold_batch_norm(*each)
+
+
 @pytest.mark.parametrize("bias", [True, False])
 def test_a_foreign_fold_is_noticed(bias):
     """PyTorch's own, which scales weight and bias alone; right where the twist is zero."""

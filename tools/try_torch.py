@@ -97,11 +97,15 @@ def main() -> None:
     """Try every release, and fail if one fails."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("versions", nargs="+", metavar="VERSION")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="leave the environment of the one version there")
+    options = parser.parse_args()
+    if options.keep and len(options.versions) > 1:
+        parser.error(f"--keep has room for the environment of one version, got {len(options.versions)}")
     failed = []
-    for version in parser.parse_args().versions:
+    for version in options.versions:
         print(f"-- torch {version}", flush=True)
         with tempfile.TemporaryDirectory() as folder:
-            if attempt(version, Path(folder, "environment")):
+            if attempt(version, options.keep or Path(folder, "environment")):
                 failed.append(version)
     sys.exit(f"failed with torch {', '.join(failed)}" if failed else 0)
 

@@ -22,17 +22,17 @@ _FOLDS = (ConvTwist2d, IsoTwist2d, nn.Conv2d)
 
 
 class _Tracer(fx.Tracer):
-    """Take every module without children for one step, whoever wrote it."""
+    """Take every normalisation and every module without children for one step, whoever wrote it."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return not m._modules or super().is_leaf_module(m, module_qualified_name)
+        return isinstance(m, nn.BatchNorm2d) or not m._modules or super().is_leaf_module(m, module_qualified_name)
 
 
 def fold_batch_norm(model: nn.Module, norm: nn.BatchNorm2d | None = None) -> nn.Module:
     """Return a copy in which every ``BatchNorm2d`` behind a layer is part of that layer.
 
     The outputs in evaluation are those of before, up to rounding.  Where a layer's output goes anywhere else, too, its
-    normalisation stays.  Folded ones become ``nn.Identity``.
+    normalisation stays.  Folded ones become ``nn.Identity``; of timm's ``BatchNormAct2d`` the activation is left.
 
     Args:
         model: a model in evaluation, or one ``ConvTwist2d``, ``IsoTwist2d`` or ``nn.Conv2d``.
@@ -53,6 +53,9 @@ def fold_batch_norm(model: nn.Module, norm: nn.BatchNorm2d | None = None) -> nn.
         if not isinstance(model, _FOLDS):
             raise TypeError(f"with norm=, model must be the layer in front of it, a ConvTwist2d, IsoTwist2d or Conv2d, "
                             f"got {type(model).__name__}")
+        if isinstance(norm, nn.BatchNorm2d) and type(_rest(norm)) is not nn.Identity:
+            raise ValueError(f"norm is a {type(norm).__name__}, which does more than a BatchNorm2d; an nn.Identity in "
+                             "its place would lose that")
         return _folded(model, norm, "the layer")
     folded = copy.deepcopy(model)
     pairs = _pairs(folded)
@@ -60,8 +63,11 @@ def fold_batch_norm(model: nn.Module, norm: nn.BatchNorm2d | None = None) -> nn.
         warnings.warn("nothing was folded: no BatchNorm2d follows a convolution whose output goes nowhere else",
                       stacklevel=2)
     for layer, norm_name in pairs:
-        _put(folded, layer, _folded(folded.get_submodule(layer), folded.get_submodule(norm_name), layer))
-        _put(folded, norm_name, nn.Identity())
+        norm = folded.get_submodule(norm_name)
+        rest = _rest(norm)
+        assert rest is not None  # or it would be no pair
+        _put(folded, layer, _folded(folded.get_submodule(layer), norm, layer))
+        _put(folded, norm_name, rest)
     return folded
 
 
@@ -90,7 +96,8 @@ def _pairs(model: nn.Module) -> list[tuple[str, str]]:
         modules = [model.get_submodule(str(each.target)) for each in (before, node)]
         once = all(len(names[id(module)]) == 1 and called.count(each.target) == 1
                    for module, each in zip(modules, (before, node), strict=True))
-        if once and isinstance(modules[0], _FOLDS) and getattr(modules[0], "steps", 1) == 1:
+        foldable = isinstance(modules[0], _FOLDS) and getattr(modules[0], "steps", 1) == 1
+        if once and foldable and _rest(modules[1]) is not None:
             found.append((str(before.target), str(node.target)))
     return found
 
@@ -116,6 +123,15 @@ def _folded(layer: nn.Module, norm: nn.Module, name: str) -> nn.Module:
         if isinstance(layer, ConvTwist2d):
             _replace(layer, "twist", _scaled(layer.twist, scale, 1).to(layer.weight.dtype))
     return layer
+
+
+def _rest(norm: nn.Module) -> nn.Module | None:
+    """Return what a normalisation does besides normalising, or None for a subclass that may do anything."""
+    if type(norm).forward is nn.BatchNorm2d.forward:
+        return nn.Identity()
+    if type(norm).__name__ == "BatchNormAct2d" and isinstance(norm.drop, nn.Module) and isinstance(norm.act, nn.Module):
+        return nn.Sequential(norm.drop, norm.act)  # timm's
+    return None
 
 
 def _scaled(weights: Tensor, scale: Tensor, axis: int) -> Tensor:

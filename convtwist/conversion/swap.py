@@ -57,11 +57,14 @@ class LayerOptions(TypedDict, total=False):
 
 
 _OPTIONS = ("operators", "twist_init", "centers", "coords")
+_MERGE = "convert first and add the adapter afterwards, or take it in first with merge_and_unload()"
 _WRAPPERS = {
     "DistributedDataParallel": "convert first, wrap afterwards: the wrapper would never see the new parameters",
     "FullyShardedDataParallel": "convert first, shard afterwards",
     "FSDPModule": "convert first, shard afterwards",
     "ScriptModule": "convert first, script or trace afterwards",
+    "PeftModel": _MERGE,
+    "BaseTunerLayer": _MERGE,
 }
 _OWN_STATE = {"training", "_parameters", "_buffers", "_non_persistent_buffers_set", "_modules"}
 

@@ -10,7 +10,6 @@ from torch import nn
 
 from convtwist import ConvTwist2d, convert, fold_batch_norm, revert
 
-pytestmark = pytest.mark.stranger
 torch.set_num_threads(1)
 EVERY = pytest.mark.parametrize("name", MODELS)
 

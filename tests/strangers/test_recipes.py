@@ -14,13 +14,11 @@ import torch
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from fastai.vision.all import ImageDataLoaders, Resize
 from PIL import Image
-from safetensors.torch import load_file
 from transformers import AutoModelForImageClassification, ResNetConfig, ResNetForImageClassification
 from ultralytics import YOLO
 
 from convtwist import ConvTwist2d, convert
 
-pytestmark = pytest.mark.stranger
 torch.set_num_threads(1)
 BOOK = Path(__file__).parents[2] / "book"
 
@@ -161,16 +159,19 @@ def detection(folder):
     (folder / "picture.png").write_bytes((folder / "images" / "train" / "0.png").read_bytes())
 
 
-def test_ultralytics(recipe, tmp_path, monkeypatch):
+def test_ultralytics(recipe, tmp_path):
     detection(tmp_path)
     module = recipe("Ultralytics")
     best = YOLO(module.trained.trainer.best)
     saved = twists(best.model)
     assert len(saved) > 30 and sum(bool(value.any()) for value in saved.values()) > 10
-    # It was folded to predict, so its twists are scaled, and say the same.
-    assert len(twists(module.again.model)) == len(saved)
-    u = torch.rand(1, 3, 64, 64)
+    # Folded to predict, with twists in it that are scaled, it says the same.
+    folded, u = module.again.predictor.model.model, torch.rand(1, 3, 64, 64)
+    assert len(twists(folded)) == len(saved)
+    assert not any(isinstance(each, torch.nn.BatchNorm2d) for each in folded.modules())
     with torch.no_grad():
-        torch.testing.assert_close(module.again.predictor.model.model(u)[0], best.model.float().eval()(u)[0], rtol=1e-3,
-                                   atol=1e-3)
+        torch.testing.assert_close(folded(u)[0], best.model.float().eval()(u)[0], rtol=1e-3, atol=1e-3)
     assert len(module.found) == 1
+    # Training goes on from that file with its twists.
+    further = module.trained.trainer.get_model("yolov8n.yaml", best.model, verbose=False)
+    back(further, saved)
