@@ -7,7 +7,7 @@ import types
 import warnings
 from pathlib import Path
 
-import foreign_models  # noqa: F401  # skips this file where the libraries are missing
+import foreign_models  # noqa: F401  # first: it skips this file where the libraries are missing
 import numpy as np
 import pytest
 import torch

@@ -2,12 +2,12 @@
 
 import warnings
 
+import foreign_models  # first: it skips this file where the libraries are missing
 import numpy as np
 import pytest
 import torch
 from fastai.vision.all import DataBlock, ImageBlock, MSELossFlat, RandomSplitter, Resize, get_image_files
 from fastai.vision.gan import FixedGANSwitcher, GANLearner, basic_critic
-from foreign_models import build, settle
 from model_constructor import ModelConstructor
 from model_constructor.layers import ConvBnAct
 from model_constructor.twist import ConvTwist
@@ -29,7 +29,7 @@ def test_a_gan_of_fastai_trains_its_generator_and_its_critic(tmp_path):
     block = DataBlock((ImageBlock, ImageBlock), get_items=get_image_files, get_y=lambda path: path,
                       splitter=RandomSplitter(0.5, seed=1), item_tfms=Resize(32))
     dls = block.dataloaders(tmp_path, bs=2, num_workers=0)
-    generator = convert(build("fastai U-Net, a GAN's generator")[0].train())
+    generator = convert(foreign_models.build("fastai U-Net, a GAN's generator")[0].train())
     critic = convert(basic_critic(32, 3, n_features=4, n_extra_layers=1).train())
     assert len(conversion_report(critic).swapped) == 1
     learner = GANLearner(
@@ -57,7 +57,7 @@ def test_model_constructor_builds_with_our_layer_where_its_own_twist_crashes(mon
         ConvTwist(16, 16)(torch.rand(1, 16, 8, 8))
     model = ModelConstructor(num_classes=4, stem_sizes=[16], block_sizes=[16, 32], layers=[1, 1], conv_layer=Twisted)()
     assert sum(isinstance(module, ConvTwist2d) for module in model.modules()) == 4
-    model = settle(model)
+    model = foreign_models.settle(model)
     before = model.body.l_1.bl_0.convs.conv_1.conv.twist.detach().clone()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     loss = nn.functional.cross_entropy(model(torch.randn(4, 3, 64, 64)), torch.arange(4))
@@ -70,7 +70,7 @@ def test_model_constructor_builds_with_our_layer_where_its_own_twist_crashes(mon
 def test_yolos_own_fold_is_noticed():
     """``predict()`` begins with it; the twists would be left as they are, and the boxes wrong."""
     model = YOLO("yolov8n.yaml")
-    model.model = settle(convert(model.model.eval()))
+    model.model = foreign_models.settle(convert(model.model.eval()))
     with pytest.raises(RuntimeError, match=r"use convtwist\.fold_batch_norm\(model\)"):
         model.predict(np.zeros((64, 64, 3), dtype=np.uint8), imgsz=64, verbose=False)
 
