@@ -8,7 +8,7 @@ import torch
 from speed_table import gpu_markdown, gpu_measured, markdown
 from torch import nn
 
-from benchmarks import contenders, groups, layer, timing
+from benchmarks import contenders, frozen, groups, layer, timing
 from convtwist import results
 from convtwist.posted import from_version2
 from convtwist.train.networks import resnet50
@@ -123,3 +123,39 @@ def test_a_target_may_be_for_one_shape():
     found = list(layer.verdicts(rows, [("a", "layer", "eager", "training", 1.4, (1, 2, 3)),
                                        ("a", "layer", "eager", "memory", 1.1)]))
     assert [line.split()[0] for line in found] == ["MISSED", "met", "met"]
+
+
+def test_half_of_the_kernels_are_frozen_and_stay_as_they_were():
+    nets = {kind: frozen.build(kind, seed=3) for kind in frozen.KINDS}
+    counts = {kind: frozen.trained_parameters(net) for kind, net in nets.items()}
+    assert counts["zero"] == counts["start"] and counts["narrow"] == pytest.approx(counts["zero"], rel=0.01)
+    assert counts["all"] - counts["zero"] == sum(
+        net.weight[:, :, 0, 0].numel() * 9 // 2 for net in nets["all"] if isinstance(net, nn.Conv2d)
+        and net.in_channels > 1)
+    torch.manual_seed(0)
+    images, classes = torch.rand(8, 1, 28, 28), torch.arange(8)
+    for kind in ("zero", "start"):
+        optimizer = torch.optim.AdamW(nets[kind].parameters(), lr=0.1, weight_decay=0.5)
+        nn.functional.cross_entropy(nets[kind](images), classes).backward()
+        optimizer.step()
+    for layer_all, layer_zero, layer_start in zip(nets["all"], nets["zero"], nets["start"], strict=True):
+        if isinstance(layer_all, nn.Conv2d) and layer_all.in_channels > 1:
+            trained = layer_zero.parametrizations.weight[0].trained.expand_as(layer_all.weight)
+            assert trained.float().mean() == 0.5
+            assert torch.equal(trained, layer_start.parametrizations.weight[0].trained.expand_as(layer_all.weight))
+            assert not layer_zero.weight[~trained].any()
+            assert torch.equal(layer_start.weight[~trained], layer_all.weight[~trained])
+            assert not torch.isclose(layer_start.weight[trained], layer_all.weight[trained]).any()
+    with pytest.raises(ValueError, match="kind must be one of all, zero, start, narrow; got 'half'"):
+        frozen.build("half", 0)
+
+
+def test_the_table_of_frozen_runs_is_the_plan_s():
+    rows = results.rows("frozen")
+    assert [(row["kind"], row["seed"]) for row in rows] == [(kind, seed) for seed in frozen.SEEDS
+                                                            for kind in frozen.KINDS]
+    assert all(row["correct"] / row["test_images"] == row["accuracy"] and row["test_images"] == 10_000 for row in rows)
+    for row in rows:
+        net = frozen.build(row["kind"], row["seed"])
+        assert row["trained_parameters"] == frozen.trained_parameters(net)
+        assert (row["steps"], row["rate"], row["images"]) == (frozen.STEPS, frozen.RATE, frozen.PICTURES)

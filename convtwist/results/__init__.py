@@ -1,8 +1,8 @@
 """The measurements that came with this release, as the benchmarks wrote them.  ``results.evidence`` compares the runs.
 
-Book: chapters 11 and 12.  Source: ``benchmarks/layer.py`` and ``benchmarks/groups.py``, which write JSON, and
-``benchmarks/evidence/run.py``, which writes CSV; the forum thread and a leaderboard for ``imagewoof*.csv``.  The files
-lie in ``benchmarks/results/`` and are shipped inside the wheel.
+Book: chapters 10 to 12.  Source: ``benchmarks/layer.py`` and ``benchmarks/groups.py``, which write JSON,
+``benchmarks/evidence/run.py`` and ``benchmarks/frozen.py``, which write CSV; the forum thread and a leaderboard for
+``imagewoof*.csv``.  The files lie in ``benchmarks/results/`` and are shipped inside the wheel.
 """
 
 import csv
@@ -26,7 +26,8 @@ def load(name: str) -> dict[str, Any]:
 def rows(name: str) -> list[dict[str, Any]]:
     """Return the rows of a table of runs: ``"evidence"``, or ``"evidence_twists"`` for the sizes of learned twists.
 
-    ``"evidence_2"`` and ``"evidence_2_twists"`` are those of the second plan, the controls.
+    ``"evidence_2"`` and ``"evidence_2_twists"`` are those of the second plan, the controls.  ``"frozen"`` is the
+    experiment of chapter 10, in which half of the connections between channels are frozen.
 
     Numbers are numbers, the rest is text; the columns are listed in ``benchmarks/evidence/README.md``.
     ``"imagewoof"`` and ``"imagewoof_epochs"`` are what the forum thread and the leaderboard reported; an empty cell
