@@ -3,9 +3,11 @@
 No accuracy is asserted.  The runs here see a few dozen random pictures.
 """
 
+import json
 import math
 import os
 import re
+import statistics
 import sys
 from pathlib import Path
 
@@ -428,3 +430,71 @@ def test_the_second_plan_runs_into_files_of_its_own(random_data, tmp_path, monke
     assert (tmp_path / "evidence.csv").read_bytes() == before
     with pytest.raises(SystemExit):
         run.main([*options, "--stage", "main"])
+
+
+# What chapter 12 says of the second plan
+
+
+def prose(number):
+    """Return the words of a chapter, its line breaks as blanks."""
+    path, = (Path(plan.__file__).parents[2] / "book").glob(f"{number:02d}_*.ipynb")
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    return " ".join(" ".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown").split())
+
+
+@pytest.mark.parametrize(("said", "ours", "theirs", "points"), [
+    ("starts with a larger odd part gains about 3 points (C4)", "conv_sloped", "conv_wide", 3.4),
+    ('"constant X and Y", gains about 4 points', "twist_flat", "conv_wide", 3.8),
+    ("The twist is nearly 10 points above the same Conv2d", "twist", "conv_wide", 9.5),
+    ("Another pair with as many weights gains 2 points", "twist_hyperbolic", "conv_wide", 1.9),
+    ("the twist loses about 6 points (C2)", "twist", "twist_flat", 5.7),
+    ("it loses about 8 points (C3)", "twist", "twist_hyperbolic", 7.6),
+    ("Yet it is about 6 points behind (C7)", "twist", "twist_corner", 5.8),
+    ("alone gain about 6 points over the wider Conv2d", "laplacian", "conv_wide", 6.1),
+    ("behind a log-polar warp is about 4 points ahead of the twist", "log_polar", "twist", 3.7)])
+def test_the_chapter_gives_the_sizes_of_the_rows(said, ours, theirs, points):
+    """More seeds may move a mean by half a point; then the words are looked at again."""
+    assert said in prose(12)
+    found = evidence.difference(results.rows("evidence_2"), ours, theirs, "turned", "turned", "controls")
+    assert found.mean == pytest.approx(points, abs=0.6) and found.low > 0
+
+
+def test_the_chapter_gives_the_verdicts_of_the_rows():
+    text, judged = prose(12), results.load("evidence_2_verdicts")
+    assert "Seven claims are supported. They are also supported if all eight intervals are widened" in text
+    assert "C8 is undecided." in text
+    for verdicts_at in judged.values():
+        assert {verdict["name"]: verdict["outcome"] for verdict in verdicts_at} == {
+            **{f"C{number}": "supported" for number in range(1, 8)}, "C8": "undecided"}
+
+
+def test_the_chapter_says_what_has_not_been_run():
+    text, rows = prose(12), results.rows("evidence_2")
+    assert "Not all of its ten seeds were run" in text and "Three of its stages were not run at all" in text
+    assert {row["stage"] for row in rows} == {"tune_controls", "controls"}
+    runs = {(row["variant"], row["seed"]) for row in rows if row["stage"] == "controls"}
+    assert len(runs) < 10 * 13
+
+
+def test_off_the_centre_the_order_is_the_one_told():
+    text, rows = prose(12), results.rows("evidence_2")
+    names = (*networks.CONTROLS, *plan_2.BESIDE)
+
+    def mean(name, test):
+        return statistics.mean(evidence.accuracies(rows, name, "turned", test, "controls").values())
+    near, far = ({name: mean(name, test) for name in names} for test in ("turned", "turned_4"))
+    assert "The network behind the log-polar warp loses more than half of its accuracy" in text
+    assert far["log_polar"] < near["log_polar"] / 2 and far["log_polar"] < far["conv_wide"] + 1
+    assert "The spatial transformer is the worst of all." in text and min(far, key=far.get) == "transformer"
+    assert "The two networks with the slope are the best." in text
+    assert set(sorted(far, key=far.get)[-2:]) == {"gradient", "iso_gradient"}
+    assert "On the new seeds, too, the lead of the twist is larger four pixels off the centre." in text
+    assert 'the lead over "constant X and Y" also grows' in text
+    for baseline in ("conv_wide", "twist_flat"):
+        assert evidence.gain_lost(rows, "twist", baseline, "turned", "turned_4", experiment="controls").high < 0
+
+
+def test_rates_at_an_edge_are_named():
+    found = {name for name, tuned in evidence.rates(results.rows("evidence_2")).items() if tuned["edge"]}
+    assert found == {"conv_sloped", "twist_flat", "twist_corner", "laplacian"}
+    assert "So a rate above 0.03 might be better for these controls. It was not tried." in prose(12)
