@@ -46,7 +46,8 @@ def test_readme_commands_are_the_ones_that_run():
     run = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     tiers = re.findall(r'^  "(\w+): ', metadata().partition("markers = [")[2], re.MULTILINE)
     assert re.search(r"^pytest --nbval\b", run, re.MULTILINE) and len(tiers) == 4
-    commands = {tier: rf"pytest -m .*\b{tier}\b" for tier in tiers} | {"stranger": r'  "\$python" tools/strangers\.py\b'}
+    commands = {tier: rf"pytest -m .*\b{tier}\b" for tier in tiers}
+    commands["stranger"] = r'  "\$python" tools/strangers\.py\b'
     assert all(re.search(f"^{command}", run, re.MULTILINE) for command in commands.values())
 
 
