@@ -3,8 +3,9 @@
 Book: chapter 13.  Source: new here.
 
 Coordinates are counted in halves of a map's longer side.  On a map twice as large a step of one pixel is half as long
-in them, and the same twist moves every pixel half as far.  That is right where the larger picture shows the same scene,
-and wrong where it shows more of it.
+in them, and the twist is half of what it was: whether the larger map shows more of the scene, or the same scene with
+more pixels, whose slopes are half as steep.  (An enlarged scene is another thing for ordinary kernels, too, which only
+training can mend.)
 """
 
 import copy
