@@ -125,7 +125,19 @@ function markResults(results) {
       link.dataset.marked = "";
       link.setAttribute("href", `${page}?highlight=${encodeURIComponent(query)}${anchor ? `#${anchor}` : ""}`);
     }
+    for (const node of results.querySelectorAll("li p"))
+      for (const text of node.childNodes)
+        if (text.nodeType === Node.TEXT_NODE && /\\[([a-z]/i.test(text.data)) text.data = withoutTex(text.data);
   }).observe(results, { childList: true, subtree: true });
+}
+
+const SIGNS = { partial: "∂", Delta: "Δ", nabla: "∇", omega: "ω", theta: "θ", alpha: "α", sigma: "σ", pi: "π", cdot: "·",
+  times: "×", le: "≤", ge: "≥", ne: "≠", approx: "≈", sum: "Σ", sqrt: "√", pm: "±", to: "→", infty: "∞" };
+
+/** Write the formulas of a summary as plain text; Sphinx takes them from the page as they were typed. */
+function withoutTex(text) {
+  return text.replace(/\\[()[\]]/g, "").replace(/\\[a-z]+/gi, name => SIGNS[name.slice(1)] ?? " ")
+    .replace(/\\./g, " ").replace(/[{}]/g, "").replace(/ {2,}/g, " ");
 }
 
 /** Go to the section that is most about some words: its heading has them, or its text has most of them, first. */
