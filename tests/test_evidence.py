@@ -443,15 +443,15 @@ def prose(number):
 
 
 @pytest.mark.parametrize(("said", "ours", "theirs", "points"), [
-    ("starts with a larger odd part gains about 3 points (C4)", "conv_sloped", "conv_wide", 3.4),
-    ('"constant X and Y", gains about 4 points', "twist_flat", "conv_wide", 3.8),
-    ("The twist is nearly 10 points above the same Conv2d", "twist", "conv_wide", 9.5),
-    ("Another pair with as many weights gains 2 points", "twist_hyperbolic", "conv_wide", 1.9),
-    ("the twist loses about 6 points (C2)", "twist", "twist_flat", 5.7),
-    ("it loses about 8 points (C3)", "twist", "twist_hyperbolic", 7.6),
-    ("Yet it is about 6 points behind (C7)", "twist", "twist_corner", 5.8),
-    ("alone gain about 6 points over the wider Conv2d", "laplacian", "conv_wide", 6.1),
-    ("behind a log-polar warp is about 4 points ahead of the twist", "log_polar", "twist", 3.7)])
+    ("starts with a larger odd part gains about 3 points (C4)", "conv_sloped", "conv_wide", 2.9),
+    ('"constant X and Y", gains about 3 points', "twist_flat", "conv_wide", 3.1),
+    ("The twist is 8.6 points above the same Conv2d", "twist", "conv_wide", 8.6),
+    ("7.3 with another pair of fields", "twist", "twist_hyperbolic", 7.3),
+    ("the twist loses 5.5 points (C2)", "twist", "twist_flat", 5.5),
+    ("it loses 7.3 points (C3)", "twist", "twist_hyperbolic", 7.3),
+    ("Yet it is 5.6 points behind (C7)", "twist", "twist_corner", 5.6),
+    ("alone gain 5.3 points over the wider Conv2d", "laplacian", "conv_wide", 5.3),
+    ("behind a log-polar warp is about 4 points ahead of the twist", "log_polar", "twist", 4.1)])
 def test_the_chapter_gives_the_sizes_of_the_rows(said, ours, theirs, points):
     """More seeds may move a mean by half a point; then the words are looked at again."""
     assert said in prose(12)
@@ -470,10 +470,10 @@ def test_the_chapter_gives_the_verdicts_of_the_rows():
 
 def test_the_chapter_says_what_has_not_been_run():
     text, rows = prose(12), results.rows("evidence_2")
-    assert "Not all of its ten seeds were run" in text and "Three of its stages were not run at all" in text
+    assert "run on all ten seeds" in text and "Three of its stages were not run" in text
     assert {row["stage"] for row in rows} == {"tune_controls", "controls"}
     runs = {(row["variant"], row["seed"]) for row in rows if row["stage"] == "controls"}
-    assert len(runs) < 10 * 13
+    assert len(runs) == 10 * 13
 
 
 def test_off_the_centre_the_order_is_the_one_told():
