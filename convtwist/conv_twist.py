@@ -179,8 +179,10 @@ class ConvTwist2d(nn.Module):
         super().register_parameter(name, param)
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, local_metadata: dict[str, object],
-                              strict: bool, *messages: list[str]) -> None:
-        super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, *messages)
+                              strict: bool, missing_keys: list[str], unexpected_keys: list[str],
+                              error_msgs: list[str]) -> None:
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys,
+                                      error_msgs)
         # Whether torch raises for what is missing, it doesn't tell here.
         if prefix + "weight" in state_dict and prefix + "twist" not in state_dict:
             if not self.twist.is_meta and bool(self.twist.detach().ne(0).any()):

@@ -63,10 +63,10 @@ def fold_batch_norm(model: nn.Module, norm: nn.BatchNorm2d | None = None) -> nn.
         warnings.warn("nothing was folded: no BatchNorm2d follows a convolution whose output goes nowhere else",
                       stacklevel=2)
     for layer, norm_name in pairs:
-        norm = folded.get_submodule(norm_name)
-        rest = _rest(norm)
+        behind = folded.get_submodule(norm_name)
+        rest = _rest(behind)
         assert rest is not None  # or it would be no pair
-        _put(folded, layer, _folded(folded.get_submodule(layer), norm, layer))
+        _put(folded, layer, _folded(folded.get_submodule(layer), behind, layer))
         _put(folded, norm_name, rest)
     return folded
 

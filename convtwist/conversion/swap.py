@@ -282,7 +282,7 @@ def _in_proportion(layer: ConvTwist2d, weight: Tensor) -> None:
         return
     with torch.no_grad():
         deviation = weight.detach().to(torch.promote_types(weight.dtype, torch.float32)).std(correction=0)
-        layer.twist *= (deviation * math.sqrt(3 * weight[0].numel())).to(layer.twist.dtype)
+        layer.twist.mul_((deviation * math.sqrt(3 * weight[0].numel())).to(layer.twist.dtype))
 
 
 def _untwisted(layer: ConvTwist2d) -> nn.Conv2d:
