@@ -127,7 +127,7 @@ function markResults(results) {
     }
     for (const node of results.querySelectorAll("li p"))
       for (const text of node.childNodes)
-        if (text.nodeType === Node.TEXT_NODE && /\\[([a-z]/i.test(text.data)) text.data = withoutTex(text.data);
+        if (text.nodeType === Node.TEXT_NODE && text.data.includes("\\")) text.data = withoutTex(text.data);
   }).observe(results, { childList: true, subtree: true });
 }
 
@@ -137,7 +137,7 @@ const SIGNS = { partial: "∂", Delta: "Δ", nabla: "∇", omega: "ω", theta: "
 /** Write the formulas of a summary as plain text; Sphinx takes them from the page as they were typed. */
 function withoutTex(text) {
   return text.replace(/\\[()[\]]/g, "").replace(/\\[a-z]+/gi, name => SIGNS[name.slice(1)] ?? " ")
-    .replace(/\\./g, " ").replace(/[{}]/g, "").replace(/ {2,}/g, " ");
+    .replace(/\\[,;:! ]?/g, " ").replace(/[{}]/g, "").replace(/ {2,}/g, " ");
 }
 
 /** Go to the section that is most about some words: its heading has them, or its text has most of them, first. */

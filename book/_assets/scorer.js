@@ -7,7 +7,7 @@
 
 // Words at home in a chapter whose title says it otherwise, or where an earlier chapter mentions them in passing.
 const HOMES = {
-  convolution: "01", relu: "04", rotation: "08", convert: "12",
+  convolution: "01", relu: "04", rotation: "08", convert: "13",
   // A heading is offered only if half of it was typed.
   "same padding": "03", "max pooling": "04", "average pooling": "04",
 };
