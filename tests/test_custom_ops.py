@@ -45,7 +45,7 @@ def iso_case(channels=3, bias=True):
 
 def operator(step, last=True):
     """Return the operator of a step, for maps in ``channels_last`` or contiguous, as a function of its tensors."""
-    call = torch.ops.convtwist.twist if isinstance(step, steps.TwistStep) else torch.ops.convtwist.iso
+    call = torch.ops.convtwist.conv_twist if isinstance(step, steps.TwistStep) else torch.ops.convtwist.iso_twist
     layout = torch.channels_last if last else torch.contiguous_format
     return lambda source, *rest: call(source.contiguous(memory_format=layout), *rest, last, *vars(step).values())
 
@@ -88,8 +88,8 @@ def test_pytorch_finds_the_operators_sound(way):
     """Schema, shapes and strides foretold, gradients registered, traced as they run (``torch.library.opcheck``)."""
     ours, checks = torch.ops.convtwist, []
     for last in (False, True):
-        checks += [(ours.twist, twist_case("similarity"), (last, [1, 0], [1, 1], "centered", 1, [1, 2])),
-                   (ours.iso, iso_case(), (last, 2, "centered"))]
+        checks += [(ours.conv_twist, twist_case("similarity"), (last, [1, 0], [1, 1], "centered", 1, [1, 2])),
+                   (ours.iso_twist, iso_case(), (last, 2, "centered"))]
     for call, tensors, options in checks:
         if options[0]:
             tensors[0] = tensors[0].contiguous(memory_format=torch.channels_last)

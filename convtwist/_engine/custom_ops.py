@@ -47,14 +47,14 @@ def twist(source: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | None, pa
           dilation: tuple[int, int], coords: Coords, groups: int, stride: tuple[int, int]) -> Tensor:
     """Compute ``ConvTwist2d``."""
     last = like_last(source) or like_last(weight)
-    return torch.ops.convtwist.twist(_laid(source, last), weight, twist, bias, last, padding, dilation, coords, groups,
-                                     stride)
+    return torch.ops.convtwist.conv_twist(_laid(source, last), weight, twist, bias, last, padding, dilation, coords,
+                                          groups, stride)
 
 
 def iso(source: Tensor, weight: Tensor, bias: Tensor | None, reduce: int, coords: Coords) -> Tensor:
     """Compute ``IsoTwist2d`` without groups."""
     last = like_last(source)
-    return torch.ops.convtwist.iso(_laid(source, last), weight, bias, last, reduce, coords)
+    return torch.ops.convtwist.iso_twist(_laid(source, last), weight, bias, last, reduce, coords)
 
 
 def _laid(maps: Tensor, last: bool) -> Tensor:
@@ -84,6 +84,9 @@ def _blocks(source: Tensor) -> ModuleType | None:
 
 def _register(name: str, make_step: Callable[..., TwistStep | IsoStep], weights: Sequence[str], options: str) -> None:
     """Register ``convtwist::name`` and its gradient: code, shapes and derivatives.
+
+    PyTorch's cache of compiled programs knows an operator by its name alone: one that returns another layout, for
+    example, needs another name.
 
     The option ``last`` says that the program's maps are ``channels_last``; otherwise they are contiguous.
     """
@@ -138,7 +141,7 @@ def _register(name: str, make_step: Callable[..., TwistStep | IsoStep], weights:
     layer.register_autograd(backward, setup_context=keep)
 
 
-_register("twist", lambda padding, dilation, coords, groups, stride: TwistStep(
+_register("conv_twist", lambda padding, dilation, coords, groups, stride: TwistStep(
     tuple(padding), tuple(dilation), coords, groups, tuple(stride)), ("weight", "twist"),
     "int[] padding, int[] dilation, str coords, int groups, int[] stride")
-_register("iso", IsoStep, ("weight",), "int reduce, str coords")
+_register("iso_twist", IsoStep, ("weight",), "int reduce, str coords")
