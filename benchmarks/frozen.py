@@ -117,7 +117,7 @@ def trained(kind: str, seed: int, steps: int = STEPS, tested: int | None = None,
     seconds = time.process_time() - began
     count = trained_parameters(model)
     shown, wanted = (part[:tested] for part in data(folder)["test"])
-    right = correct(model.eval(), posed(shown, Poses(*torch.zeros(3, len(shown))), "upright"), wanted)
+    right = int(correct(model.eval(), posed(shown, Poses(*torch.zeros(3, len(shown))), "upright"), wanted).sum())
     last = losses[-max(1, len(losses) // 10):]
     return {"kind": kind, "seed": seed, "trained_parameters": count, "parameters": parameters(model),
             "images": PICTURES, "steps": steps, "rate": RATE, "test_images": len(wanted), "correct": right,

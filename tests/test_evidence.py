@@ -11,13 +11,14 @@ import statistics
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from benchmarks.evidence import controls, networks, pictures, plan, plan_2, run, train, verdicts
+from benchmarks.evidence import controls, networks, pace, pictures, plan, plan_2, plan_3, run, train, verdicts
 from convtwist import operators, polar, results
-from convtwist.results import evidence, intervals
+from convtwist.results import evidence, intervals, resampling
 
 torch.set_num_threads(1)
 
@@ -241,7 +242,7 @@ def test_right_answers_are_counted():
 
     u = torch.zeros(4, 1, 2, 2)
     u[2:] = 1
-    assert train.correct(Bright(), u, torch.tensor([0, 1, 1, 1])) == 3
+    assert train.correct(Bright(), u, torch.tensor([0, 1, 1, 1])).tolist() == [True, False, True, True]
 
 
 def test_equal_time_scales_the_steps_by_the_measured_pace():
@@ -430,6 +431,77 @@ def test_the_second_plan_runs_into_files_of_its_own(random_data, tmp_path, monke
     assert (tmp_path / "evidence.csv").read_bytes() == before
     with pytest.raises(SystemExit):
         run.main([*options, "--stage", "main"])
+
+
+# The third plan
+
+
+def _tuned(variants):
+    return [{"stage": "tune", "variant": name, "train": "turned", "rate": 0.01, "accuracy": 0.5} for name in variants]
+
+
+def test_the_third_plan_is_the_one_written_down():
+    written = Path(plan.__file__).with_name("plan_3.md").read_text(encoding="utf-8")
+    stages = written.partition("## Stages")[2]
+    assert list(plan_3.STAGES) == re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (.*?) \|", stages, re.MULTILINE)))
+    runs = {stage: plan_3.planned(stage, _tuned(plan_3.VARIANTS)) for stage in plan_3.STAGES}
+    assert [len(found) for found in runs.values()] == [60, 12, 12, 12, 12]
+    assert {found.steps for stage in plan_3.STAGES for found in runs[stage]} == {78, 156, 312, 624, 1248}
+    names = {name for found in runs["angles"] for name in (found.variant, *found.tests)}
+    assert set(re.findall(r"`([a-z0-9_]+)`", stages)) - {*plan_3.STAGES, "turned", "escnn", "py3nj"} <= names
+    used = {run.seed for run in plan_2.planned("controls", _tuned(plan_2.VARIANTS))}
+    assert not used & {run.seed for found in runs.values() for run in found}
+
+
+def test_tests_by_angle_distance_and_draw():
+    condition, poses = pictures.asked("angle_90", 10_000)
+    assert condition == "turned" and len(poses.angle) == 1000
+    shown = torch.randint(0, 256, (1000, 28, 28), dtype=torch.uint8)
+    torch.testing.assert_close(pictures.posed(shown, poses, condition), (shown[:, None] / 255).rot90(1, (2, 3)),
+                               atol=1e-4, rtol=0)
+    assert pictures.asked("moved_3", 70)[0] == "turned_3" and len(pictures.asked("moved_3", 70)[1].angle) == 70
+    first, second = (pictures.asked(f"draw_{number}", 10_000)[1] for number in (1, 2))
+    assert len(first.angle) == 4000 and not torch.equal(first.angle, second.angle)
+    assert pictures.asked("turned_4", 9)[0] == "turned_4" and pictures.asked("validation", 9)[0] == "turned"
+
+
+def test_the_third_plan_stores_which_pictures_were_named_rightly(random_data, tmp_path, monkeypatch):
+    monkeypatch.setattr(plan_3, "VARIANTS", ("conv_wide", "log_polar"))
+    run.append(tmp_path / "evidence.csv", run.COLUMNS, _tuned(plan_3.VARIANTS))
+    run.main(["--plan", "3", "--quick", "--workers", "0", "--out", str(tmp_path), "--stage", "angles", "steps_78"])
+    rows, named = (run.read(tmp_path / f"evidence_3{kind}.csv") for kind in ("", "_named"))
+    turned = len(plan_3.ANGLES) + len(plan_3.DISTANCES) + len(plan_3.DRAWS)
+    assert len(rows) == 2 * 5 * (turned + len(plan_3.ANGLES)) + 3 * 2 and len(named) == 2 * 5 * len(plan_3.DRAWS)
+    bits = resampling.named(named, "log_polar", count=64)
+    assert {seed: found.shape for seed, found in bits.items()} == dict.fromkeys(range(15, 20), (5, 64))
+    told = {int(row["seed"]): int(row["correct"]) for row in rows
+            if (row["variant"], row["test"]) == ("log_polar", "draw_2")}
+    assert told == {seed: found[1].sum() for seed, found in bits.items()}
+
+
+def test_the_bootstrap_draws_seeds_and_pictures():
+    """With seeds alone it knows the spread of means; pictures add theirs; a shared picture cancels."""
+    source = np.random.default_rng(0)
+    easy = source.random(400) < 0.5
+    ours, theirs = ({seed: np.broadcast_to(found, (5, 400)) for seed in range(5)} for found in (easy | True, easy))
+    gain = resampling.bootstrap(ours, theirs)
+    assert gain.mean == pytest.approx(100 * (1 - easy.mean())) and gain.seeds == 5
+    assert (gain.high - gain.low) / 2 == pytest.approx(1.96 * 50 / math.sqrt(400), rel=0.15)
+    assert resampling.bootstrap(theirs, theirs)[:3] == (0, 0, 0)
+    spread = {seed: np.arange(400)[None] < 200 + 40 * seed for seed in range(5)}
+    flat = {seed: np.arange(400)[None] < 200 for seed in range(5)}
+    wide = resampling.bootstrap(spread, flat)
+    assert wide.mean == pytest.approx(20) and wide.low < 12 < 28 < wide.high
+    with pytest.raises(ValueError, match=r"both networks share, got 0"):
+        resampling.bootstrap(ours, {})
+
+
+def test_a_step_is_timed_eager_and_compiled(monkeypatch):
+    monkeypatch.setattr(pace.torch, "compile", lambda model: model)
+    rows = pace.measured(("conv_wide", "twist"), repeats=1)
+    assert [(row["variant"], row["how"]) for row in rows] == [
+        (variant, how) for variant in ("conv_wide", "twist") for how in ("eager", "compiled")]
+    assert all(seconds > 0 for row in rows for seconds in row["seconds"])
 
 
 # What chapter 12 says of the second plan

@@ -1,6 +1,7 @@
 """Fashion-MNIST upright, turned and displaced; the same pictures in the same order for every network of a seed.
 
 Book: chapter 12.  A condition is written ``upright`` or ``turned``, and ``turned_4`` moves the object by 4 pixels.
+A test is a condition or one of those that :func:`asked` knows.
 """
 
 import math
@@ -11,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["CHUNK", "Poses", "batches", "draw", "posed", "sample", "warp"]
+__all__ = ["CHUNK", "Poses", "asked", "batches", "draw", "posed", "sample", "warp"]
 
 ZOOM = 1.4
 CHUNK = 1024  # pictures warped at a time
@@ -66,6 +67,25 @@ def posed(pictures: Tensor, poses: Poses, condition: str) -> Tensor:
     if kind == "upright":
         angle, zoom = torch.zeros_like(angle), torch.ones_like(zoom)
     return warp(pictures, angle, zoom, int(distance or 0) * torch.stack([torch.cos(heading), torch.sin(heading)], 1))
+
+
+def asked(test: str, available: int) -> tuple[str, Poses]:
+    """Return a test's condition and the poses of its pictures, which are the first of those available.
+
+    ``angle_15`` turns 1,000 by 15 degrees; ``moved_2`` is ``turned_2`` on 2,000; ``draw_3`` is ``turned`` on 4,000 in
+    other poses for each number.  Any other name is a condition itself, for all pictures.
+    """
+    kind, _, number = test.partition("_")
+    if kind == "angle":
+        angle = torch.full((min(1000, available),), math.radians(float(number)))
+        return "turned", Poses(angle, torch.ones_like(angle), torch.zeros_like(angle))
+    if kind == "moved":
+        return f"turned_{number}", draw(min(2000, available), generator("test"))
+    if kind == "draw":
+        return "turned", draw(min(4000, available), generator("test", int(number)))
+    if test == "validation":
+        return "turned", draw(available, generator("validation"))
+    return test, draw(available, generator("test"))
 
 
 def sample(available: int, count: int, seed: int) -> Tensor:

@@ -1,10 +1,10 @@
 """Does the twist help?  Run the plan, resume it, and append every finished run to a CSV.
 
-Book: chapter 12.  The plan is plan.md, in numbers plan.py; the second is plan_2.  ::
+Book: chapter 12.  The plan is plan.md, in numbers plan.py; the others are plan_2 and plan_3.  ::
 
     python -m benchmarks.evidence.run                       all of it; hours on one core
     python -m benchmarks.evidence.run --stage tune main     the first two stages
-    python -m benchmarks.evidence.run --plan 2              the second plan, into files of its own
+    python -m benchmarks.evidence.run --plan 2              the second plan, into files of its own; so the third
     python -m benchmarks.evidence.run --quick --out FOLDER  a smoke test; its numbers mean nothing
 
 Interrupt it when you like: a run that was not finished leaves nothing behind, one that was is not run again.
@@ -27,8 +27,8 @@ from pathlib import Path
 import torch
 
 import convtwist
-from benchmarks.evidence import plan, plan_2
-from benchmarks.evidence.networks import VARIANTS, multiply_adds
+from benchmarks.evidence import plan, plan_2, plan_3
+from benchmarks.evidence.networks import CONTROLS, VARIANTS, multiply_adds
 from benchmarks.evidence.train import trained
 from benchmarks.timing import machine
 
@@ -36,6 +36,11 @@ RESULTS = Path(__file__).parent.parent / "results"
 COLUMNS = ("stage", "variant", "width", "parameters", "multiply_adds", "seed", "train", "images", "epochs", "steps",
            "batch", "rate", "test", "test_images", "correct", "accuracy", "train_loss", "cpu_seconds", "wall_seconds",
            "machine", "versions")
+# The third plan's runs are tested 36 times each: no more columns than it takes to tell them apart.
+SHORT_COLUMNS = ("stage", "variant", "seed", "train", "steps", "rate", "test", "test_images", "correct", "train_loss",
+                 "cpu_seconds")
+NAMED_COLUMNS = ("variant", "seed", "train", "test", "named")
+PLANS = {1: plan, 2: plan_2, 3: plan_3}
 TWIST_COLUMNS = ("stage", "variant", "seed", "train", "layer", "in_channels", "out_channels", "moment", "kernel",
                  "zoom", "rotation")
 
@@ -58,7 +63,7 @@ def append(path: Path, columns, rows: list[dict]) -> None:
         if whole < len(before):  # cut short by a power failure
             file.truncate(whole)
         text = io.StringIO()
-        writer = csv.DictWriter(text, columns, lineterminator="\n")
+        writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
         if not whole:
             writer.writeheader()
         writer.writerows(rows)
@@ -89,10 +94,9 @@ def main(arguments=None) -> None:
     """Run what is planned and not done yet."""
     options = _arguments(arguments)
     _prepare(1)
-    second = options.plan == 2
-    chosen = plan_2 if second else plan
-    first, evidence = options.out / "evidence.csv", options.out / f"evidence{'_2' if second else ''}.csv"
-    twists = options.out / f"evidence{'_2' if second else ''}_twists.csv"
+    chosen, suffix = PLANS[options.plan], f"_{options.plan}" if options.plan > 1 else ""
+    evidence, twists, named = (options.out / f"evidence{suffix}{kind}.csv" for kind in ("", "_twists", "_named"))
+    tuning = [options.out / name for name in ("evidence.csv", "evidence_2.csv")[:options.plan]]
     options.out.mkdir(parents=True, exist_ok=True)
     constant = {"machine": machine(torch.device("cpu"))["cpu"],
                 "versions": f"convtwist {convtwist.__version__} torch {torch.__version__} "
@@ -108,9 +112,12 @@ def main(arguments=None) -> None:
             publish(pending.pop(future), *future.result())
 
     def publish(run, rows, learned):
-        if learned and run.stage not in chosen.TUNING:
+        if chosen is plan_3:
+            append(named, NAMED_COLUMNS, [row for row in rows if row["test"].startswith("draw_")])
+        elif learned and run.stage not in chosen.TUNING:
             append(twists, TWIST_COLUMNS, learned)
-        append(evidence, COLUMNS, [row | constant | {"multiply_adds": adds[run.variant]} for row in rows])
+        rows = [row | constant | {"multiply_adds": adds[run.variant]} for row in rows]
+        append(evidence, SHORT_COLUMNS if chosen is plan_3 else COLUMNS, rows)
         scores = ", ".join(f"{row['test']} {100 * row['accuracy']:.2f}" for row in rows) if options.scores else ""
         print(f"{time.strftime('%H:%M:%S')} {run.stage} {run.variant} seed {run.seed} {run.train} rate {run.rate:g} "
               f"{rows[0]['cpu_seconds']:.0f} s {scores}", flush=True)
@@ -119,7 +126,7 @@ def main(arguments=None) -> None:
         for stage in options.stage:
             while any(run.stage in chosen.needs(stage) for run in pending.values()):
                 collect()
-            rows = read(first) + (read(evidence) if second else [])
+            rows = [row for path in tuning for row in read(path)]
             # Only the first is always needed: with --only a stage may have no runs.
             missing = [name for name in chosen.needs(stage)[:1] if name not in {row["stage"] for row in rows}]
             if missing:
@@ -150,18 +157,22 @@ def main(arguments=None) -> None:
 def _arguments(arguments):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workers", type=int, default=2, help="processes of one thread each; 0 runs in this one")
-    parser.add_argument("--plan", type=int, choices=(1, 2), default=1, help="which plan (default: 1)")
-    parser.add_argument("--stage", nargs="+", choices=(*plan.STAGES, *plan_2.STAGES), help="default: all of the plan's")
-    parser.add_argument("--only", nargs="+", choices=dict.fromkeys((*VARIANTS, *plan_2.VARIANTS)), metavar="VARIANT",
-                        help=f"of {', '.join(VARIANTS)}; for plan 2 of {', '.join(plan_2.VARIANTS)}")
+    parser.add_argument("--plan", type=int, choices=PLANS, default=1, help="which plan (default: 1)")
+    parser.add_argument("--stage", nargs="+", choices=[stage for each in PLANS.values() for stage in each.STAGES],
+                        metavar="STAGE", help="; ".join(f"of plan {k}: {', '.join(each.STAGES)}"
+                                                        for k, each in PLANS.items()) + "; default: all of the plan's")
+    parser.add_argument("--only", nargs="+", choices=VARIANTS | CONTROLS, metavar="VARIANT",
+                        help=f"of plan 1: {', '.join(VARIANTS)}; of plan 2: {', '.join(plan_2.VARIANTS)}; "
+                             f"of plan 3: {', '.join(plan_3.VARIANTS)}")
     parser.add_argument("--data", help="folder with Fashion-MNIST; default: where Debian's package puts it")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the CSV files")
     parser.add_argument("--minutes", type=float, default=1e6, help="begin no run after so many minutes")
     parser.add_argument("--scores", action="store_true", help="show accuracies as they come; better not to look")
     parser.add_argument("--quick", action="store_true", help="two steps on a few dozen pictures: does it run?")
     options = parser.parse_args(arguments)
-    chosen, known = (plan_2, plan_2.VARIANTS) if options.plan == 2 else (plan, VARIANTS)
-    options.stage, options.only = options.stage or list(chosen.STAGES), options.only or list(known)
+    chosen = PLANS[options.plan]
+    options.stage = options.stage or list(chosen.STAGES)
+    options.only = options.only or list(VARIANTS if chosen is plan else chosen.VARIANTS)
     if strange := [name for name in options.stage if name not in chosen.STAGES]:
         parser.error(f"plan {options.plan} has no stage {', '.join(strange)}; its stages: {', '.join(chosen.STAGES)}")
     if options.quick and options.out == RESULTS:

@@ -4,15 +4,17 @@ Book: chapter 12.  A plain loop of its own: it counts the CPU seconds of trainin
 around it, and is read in a minute.
 """
 
+import base64
 import functools
 import time
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.evidence.networks import build, deployed, find, parameters
-from benchmarks.evidence.pictures import CHUNK, Poses, batches, draw, generator, posed, sample
+from benchmarks.evidence.pictures import CHUNK, Poses, asked, batches, posed, sample
 from benchmarks.evidence.plan import BATCH, TRAINING, VALIDATION, WEIGHT_DECAY, Run
 from convtwist import ConvTwist2d, param_groups
 from convtwist.train import fashion
@@ -31,26 +33,26 @@ def data(folder=None) -> dict[str, tuple[Tensor, Tensor]]:
 @functools.cache
 def _test_set(name, folder, count):
     """Return the pictures of a test as every network sees them, and their labels."""
-    validation = name == "validation"
-    pictures, labels = data(folder)["validation" if validation else "test"]
-    pictures, labels = pictures[:count], labels[:count]
-    poses = draw(len(pictures), generator("validation" if validation else "test"))
-    parts = [posed(pictures[part], Poses(*(numbers[part] for numbers in poses)), "turned" if validation else name)
+    pictures, labels = data(folder)["validation" if name == "validation" else "test"]
+    condition, poses = asked(name, len(pictures[:count]))
+    pictures, labels = pictures[:len(poses.angle)], labels[:len(poses.angle)]
+    parts = [posed(pictures[part], Poses(*(numbers[part] for numbers in poses)), condition)
              for part in (slice(k, k + CHUNK) for k in range(0, len(pictures), CHUNK))]
     return torch.cat(parts), labels
 
 
-def correct(model: nn.Module, pictures: Tensor, labels: Tensor) -> int:
-    """Count how many pictures a network names rightly; the network is in evaluation mode."""
+def correct(model: nn.Module, pictures: Tensor, labels: Tensor) -> Tensor:
+    """Return for each picture whether a network names it rightly; the network is in evaluation mode."""
     with torch.no_grad():
-        return sum(int((model(images).argmax(1) == classes).sum())
-                   for images, classes in zip(pictures.split(250), labels.split(250), strict=True))
+        return torch.cat([model(images).argmax(1) == classes
+                          for images, classes in zip(pictures.split(250), labels.split(250), strict=True)])
 
 
 def trained(run: Run, folder=None, test_images: int | None = None,
             weights: dict[str, Tensor] | None = None) -> tuple[list[dict], list[dict]]:
     """Train and test; return a row for each test, and the sizes of the twist at start and end.
 
+    In a row ``named`` has a bit for each picture, set where it was named rightly, as ``numpy.packbits`` in base64.
     ``weights``, if given, receives what the network has learned.
     """
     pictures, labels = data(folder)["training"]
@@ -83,14 +85,15 @@ def trained(run: Run, folder=None, test_images: int | None = None,
     rows = []
     for test in run.tests:
         shown, wanted = _test_set(test, folder, test_images)
-        right = correct(model, shown, wanted)
+        named = correct(model, shown, wanted)
+        right = int(named.sum())
         rows.append({
             "stage": run.stage, "variant": run.variant, "width": find(run.variant).width, "parameters": count,
             "seed": run.seed, "train": run.train, "images": run.images, "steps": run.steps, "batch": BATCH,
             "epochs": round(run.steps / (run.images // BATCH), 3), "rate": run.rate, "test": test,
             "test_images": len(wanted), "correct": right, "accuracy": right / len(wanted),
             "train_loss": round(sum(last) / len(last), 5), "cpu_seconds": round(seconds, 3),
-            "wall_seconds": round(wall, 2)})
+            "wall_seconds": round(wall, 2), "named": base64.b64encode(np.packbits(named.numpy())).decode()})
     return rows, twists
 
 
