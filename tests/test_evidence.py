@@ -466,14 +466,16 @@ def test_tests_by_angle_distance_and_draw():
 
 
 def test_the_third_plan_stores_which_pictures_were_named_rightly(random_data, tmp_path, monkeypatch):
-    monkeypatch.setattr(plan_3, "VARIANTS", ("conv_wide", "log_polar"))
+    monkeypatch.setattr(plan_3, "VARIANTS", ("log_polar",))
+    monkeypatch.setattr(plan_3, "SEEDS", range(15, 17))
+    monkeypatch.setattr(plan_3, "FEW_SEEDS", range(15, 16))
     run.append(tmp_path / "evidence.csv", run.COLUMNS, _tuned(plan_3.VARIANTS))
     run.main(["--plan", "3", "--quick", "--workers", "0", "--out", str(tmp_path), "--stage", "angles", "steps_78"])
     rows, named = (run.read(tmp_path / f"evidence_3{kind}.csv") for kind in ("", "_named"))
     turned = len(plan_3.ANGLES) + len(plan_3.DISTANCES) + len(plan_3.DRAWS)
-    assert len(rows) == 2 * 5 * (turned + len(plan_3.ANGLES)) + 3 * 2 and len(named) == 2 * 5 * len(plan_3.DRAWS)
+    assert len(rows) == 2 * (turned + len(plan_3.ANGLES)) + 1 and len(named) == 2 * len(plan_3.DRAWS)
     bits = resampling.named(named, "log_polar", count=64)
-    assert {seed: found.shape for seed, found in bits.items()} == dict.fromkeys(range(15, 20), (5, 64))
+    assert {seed: found.shape for seed, found in bits.items()} == dict.fromkeys(plan_3.SEEDS, (5, 64))
     told = {int(row["seed"]): int(row["correct"]) for row in rows
             if (row["variant"], row["test"]) == ("log_polar", "draw_2")}
     assert told == {seed: found[1].sum() for seed, found in bits.items()}

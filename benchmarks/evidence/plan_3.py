@@ -10,6 +10,7 @@ __all__ = ["ANGLES", "DISTANCES", "DRAWS", "STAGES", "STEPS", "TUNING", "VARIANT
 ANGLES = range(0, 360, 15)  # degrees
 DISTANCES = range(7)  # pixels
 DRAWS = range(1, 6)
+SEEDS, FEW_SEEDS = range(15, 20), range(15, 18)
 STEPS = (78, 156, 624, 1248)
 LEARNERS = ("conv_wide", "twist", "iso_wide", "log_polar")
 VARIANTS = ("conv_wide", "twist", "iso_wide", "iso_gradient", "log_polar", "e2cnn")
@@ -27,9 +28,9 @@ def needs(stage: str) -> tuple[str, ...]:
 def planned(stage: str, rows: list[dict], only=VARIANTS) -> list[Run]:
     """Return the runs of a stage in their order, given the rows of the tuning; ``only`` leaves some out."""
     if stage == "angles":
-        cases = [(variant, seed, train) for seed in range(15, 20) for train in ("turned", "upright")
+        cases = [(variant, seed, train) for seed in SEEDS for train in ("turned", "upright")
                  for variant in VARIANTS if variant in only]
         return [Run(stage, variant, seed, train, SMALL, EPOCHS * (SMALL // BATCH), chosen_rate(variant, rows),
                     _TURNED + (_REST if train == "turned" else ())) for variant, seed, train in cases]
     return [Run(stage, variant, seed, "turned", SMALL, int(stage.partition("_")[2]), chosen_rate(variant, rows),
-                ("moved_0",)) for seed in range(15, 18) for variant in LEARNERS if variant in only]
+                ("moved_0",)) for seed in FEW_SEEDS for variant in LEARNERS if variant in only]
