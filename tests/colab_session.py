@@ -110,7 +110,7 @@ def portrait(folder: Path) -> Path:
     exif = Image.Exif()
     exif[0x0112] = 6
     path = folder / "portrait.jpg"
-    Image.open(ROOT / "images" / "coffee.png").convert("RGB").resize((1001, 667)).save(path, exif=exif)
+    Image.open(ROOT / "images" / "coffee.png").convert("RGB").resize((501, 334)).save(path, exif=exif)
     return path
 
 

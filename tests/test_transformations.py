@@ -7,6 +7,7 @@ a test.
 import copy
 import functools
 import io
+import itertools
 import pickle
 import subprocess
 import sys
@@ -272,16 +273,20 @@ def test_inputs_of_every_stride_and_odd_sizes(name):
 
 @functools.cache
 def compiled_together():
-    """Compile all kinds into machine code in one program, as the compiler takes seconds to start; run it four times."""
-    layers, results = {name: build(name) for name in LAYERS}, {name: [] for name in LAYERS}
+    """Compile all kinds into machine code in one program, as the compiler takes seconds to start; run it in two layouts.
+
+    Sizes are open in a second program, of two kinds: the compiler takes twice as long for it.
+    """
+    results = {name: [] for name in LAYERS}
 
     def run(u, layers):
         return {name: layer(u) for name, layer in layers.items()}
 
-    torch._dynamo.reset()
-    compiled = torch.compile(run, fullgraph=True, dynamic=True)
-    for size in ((2, 4, 12, 6), (3, 4, 10, 14)):
-        for layout in (torch.contiguous_format, torch.channels_last):
+    for names, sizes in ((LAYERS, [(2, 4, 12, 6)]), (("similarity", "isotropic"), [(2, 4, 12, 6), (3, 4, 10, 14)])):
+        torch._dynamo.reset()
+        layers = {name: build(name) for name in names}
+        compiled = torch.compile(run, fullgraph=True, dynamic=len(sizes) > 1)
+        for size, layout in itertools.product(sizes, (torch.contiguous_format, torch.channels_last)):
             # No gradient of the input: PyTorch 2.13 fails at that of replicate padding, in a compiled Conv2d as well.
             u = draw(*size).to(memory_format=layout)
             outputs = compiled(u, layers)

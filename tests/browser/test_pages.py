@@ -15,26 +15,29 @@ from scorecard import record
 
 ROOT = Path(__file__).parents[2]
 AXE = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
-# Contrast takes most of the time, and of it the code, whose colours repeat: blocks that show no new one are left out.
-CONTRAST = """async () => {
+# Axe's time grows with what stands on the page. A chapter has some six thousand spans of code and as many glyphs of
+# formulas. Of code, blocks that show no class that was not seen before are left out of the contrast: the style sheet
+# colours by class, in the light and in the dark. Glyphs are drawn by style sheet alone, which axe doesn't look at.
+LIGHTEN = """() => {
   const seen = new Set();
   for (const block of document.querySelectorAll(".highlight")) {
-    const paper = getComputedStyle(block).backgroundColor;
-    const looks = [block, ...block.querySelectorAll("*")].map(part => {
-      const style = getComputedStyle(part);
-      return [paper, style.backgroundColor, style.color, style.fontWeight, style.fontSize, style.opacity].join();
-    });
+    const where = block.closest("[class*=cell_]")?.className;
+    const looks = [block, ...block.querySelectorAll("*")].map(part => [where, part.parentNode.className, part.className,
+      part.getAttribute("style")].join());
     block.dataset.repeats = looks.every(look => seen.has(look));
     looks.forEach(look => seen.add(look));
   }
+  for (const glyphs of document.querySelectorAll("mjx-math")) glyphs.replaceChildren();
+}"""
+CONTRAST = """async () => {
   const context = { include: [document], exclude: ["[data-repeats=true]"] };
   return (await axe.run(context, { resultTypes: ["violations"], runOnly: ["color-contrast"] })).violations;
 }"""
-# A span of code that has a class and no more concerns contrast alone. A chapter has some six thousand.
-BARE_CODE = """() => {
-  for (const span of document.querySelectorAll(".highlight span"))
+# A span of code that has a class and no more concerns contrast alone.
+BARE_CODE = """blocks => {
+  for (const span of document.querySelectorAll(`${blocks} span`))
     if (span.getAttributeNames().every(name => name === "class")) span.replaceWith(...span.childNodes);
-  for (const block of document.querySelectorAll(".highlight")) block.normalize();
+  for (const block of document.querySelectorAll(blocks)) block.normalize();
 }"""
 OTHER_RULES = """async () => (await axe.run(document, {
   resultTypes: ["violations"],
@@ -108,11 +111,15 @@ def visit(request, address, watch, book_html, book_url):
     if scheme == "http":  # axe reads style sheets with requests that a browser refuses a page opened as a file
         page.evaluate(AXE)
         if width > 600:  # a phone shows no colour that a laptop doesn't
-            violations += page.evaluate(CONTRAST)
             switch_theme(page, "dark")
             looks.append(look(page, width))
+            page.evaluate(LIGHTEN)
+            page.evaluate(BARE_CODE, "[data-repeats=true]")
             violations += page.evaluate(CONTRAST)
-        page.evaluate(BARE_CODE)
+            switch_theme(page, theme)
+            violations += page.evaluate(CONTRAST)
+        page.evaluate(LIGHTEN)
+        page.evaluate(BARE_CODE, ".highlight")
         violations += page.evaluate(OTHER_RULES)  # which don't ask about colours
     yield SimpleNamespace(
         address=address,
