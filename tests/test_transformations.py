@@ -273,7 +273,7 @@ def test_inputs_of_every_stride_and_odd_sizes(name):
 
 @functools.cache
 def compiled_together():
-    """Compile all kinds into machine code in one program, as the compiler takes seconds to start; run it in two layouts.
+    """Compile all kinds into machine code in one program, as the compiler takes seconds to start; run both layouts.
 
     Sizes are open in a second program, of two kinds: the compiler takes twice as long for it.
     """
