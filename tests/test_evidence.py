@@ -331,6 +331,8 @@ def test_the_stored_verdicts_are_those_of_the_rows():
     assert verdicts.TARGET.read_text(encoding="utf-8") == verdicts.written(results.rows("evidence"))
     second = verdicts.written(results.rows("evidence_2"), verdicts.verdicts_2, verdicts.LEVELS_2)
     assert verdicts.TARGET_2.read_text(encoding="utf-8") == second
+    third = verdicts.written(results.rows("evidence_3"), verdicts.verdicts_3, verdicts.LEVELS_3)
+    assert verdicts.TARGET_3.read_text(encoding="utf-8") == third
 
 
 def test_costs_are_medians_per_thousand_pictures():

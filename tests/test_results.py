@@ -38,8 +38,8 @@ def test_tables_of_runs_hold_numbers():
     rows = results.rows("evidence")
     assert rows and all(row["correct"] / row["test_images"] == pytest.approx(row["accuracy"]) for row in rows)
     assert all(isinstance(row["variant"], str) and row["cpu_seconds"] > 0 for row in rows)
-    with pytest.raises(ValueError, match="evidence, evidence_2, evidence_2_twists, evidence_twists, frozen, "
-                                         "imagewoof, imagewoof_epochs; got 'speed'"):
+    with pytest.raises(ValueError, match="evidence, evidence_2, evidence_2_twists, evidence_3, evidence_3_named, "
+                                         "evidence_twists, frozen, imagewoof, imagewoof_epochs; got 'speed'"):
         results.rows("speed")
 
 

@@ -1,8 +1,8 @@
 """The plans' hypotheses beside what came out: ``python -m benchmarks.evidence.verdicts`` writes the verdicts anew.
 
-Book: chapter 12.  Source: ``plan.md`` and ``plan_2.md``, which were written before their runs.  The verdicts lie in
-``benchmarks/results/evidence_verdicts.json`` and ``evidence_2_verdicts.json``;
-``convtwist.results.load("evidence_verdicts")`` reads them.
+Book: chapter 12.  Source: ``plan.md``, ``plan_2.md`` and ``plan_3.md``, which were written before their runs.  The
+verdicts lie in ``benchmarks/results/evidence_verdicts.json``, ``evidence_2_verdicts.json`` and
+``evidence_3_verdicts.json``; ``convtwist.results.load("evidence_verdicts")`` reads them.
 """
 
 import json
@@ -10,14 +10,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.evidence.plan_3 import ANGLES
 from convtwist import results
-from convtwist.results.evidence import difference, gain_lost
-from convtwist.results.intervals import Interval
+from convtwist.results.evidence import accuracies, difference, gain_lost
+from convtwist.results.intervals import Interval, mean_interval
+from convtwist.results.resampling import bootstrap, named
 
 TARGET = Path(__file__).parents[1] / "results" / "evidence_verdicts.json"
-TARGET_2 = TARGET.with_name("evidence_2_verdicts.json")
+TARGET_2, TARGET_3 = (TARGET.with_name(f"evidence_{plan}_verdicts.json") for plan in (2, 3))
 LEVELS = (0.95, 0.992)  # one comparison by itself; all six together
 LEVELS_2 = (0.95, 0.994)  # all eight
+LEVELS_3 = (0.95, 0.983)  # all three
 
 
 class Verdict(NamedTuple):
@@ -72,6 +75,29 @@ def verdicts_2(rows: list[dict], level: float = 0.95) -> list[Verdict]:
     ))
 
 
+def verdicts_3(rows: list[dict], level: float = 0.95, right: list[dict] | None = None) -> list[Verdict]:
+    """Return the third plan's three comparisons; ``right`` says which pictures were named rightly."""
+    right = results.rows("evidence_3_named") if right is None else right
+
+    def resampled(variant, baseline):
+        return lambda: bootstrap(named(right, variant), named(right, baseline), level)
+
+    def worst(variant):
+        by_angle = [accuracies(rows, variant, "upright", f"angle_{angle}", "angles") for angle in ANGLES]
+        return {seed: min(found[seed] for found in by_angle) for seed in by_angle[0]}
+
+    def at_worst():
+        ours, theirs = worst("iso_wide"), worst("twist")
+        return mean_interval([ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys())], level)
+
+    return _judged((
+        ("D1", "the twist's gain is not one of the pictures and poses drawn", resampled("twist", "conv_wide"),
+         above(0, 1)),
+        ("D2", "nor is the lead of the log-polar warp over the twist", resampled("log_polar", "twist"), above(0, 0)),
+        ("D3", "at its worst angle the isotropic layer keeps more than the twist", at_worst, above(0, 0)),
+    ))
+
+
 def above(bound: float, refuted: float) -> Callable[[Interval], str]:
     """Judge an interval: supported above ``bound``, refuted below ``refuted``."""
     return lambda i: "supported" if i.low > bound else "refuted" if i.high < refuted else "undecided"
@@ -103,4 +129,5 @@ def written(rows: list[dict], judge: Callable[..., list[Verdict]] = verdicts, le
 
 if __name__ == "__main__":
     TARGET.write_text(written(results.rows("evidence")), encoding="utf-8")
+    TARGET_3.write_text(written(results.rows("evidence_3"), verdicts_3, LEVELS_3), encoding="utf-8")
     TARGET_2.write_text(written(results.rows("evidence_2"), verdicts_2, LEVELS_2), encoding="utf-8")

@@ -28,7 +28,8 @@ def load(name: str) -> dict[str, Any]:
 def rows(name: str) -> list[dict[str, Any]]:
     """Return the rows of a table of runs: ``"evidence"``, or ``"evidence_twists"`` for the sizes of learned twists.
 
-    ``"evidence_2"`` and ``"evidence_2_twists"`` are those of the second plan, the controls.  ``"frozen"`` is the
+    ``"evidence_2"`` and ``"evidence_2_twists"`` are those of the second plan, the controls; ``"evidence_3"`` and
+    ``"evidence_3_named"``, which pictures were named rightly, those of the third.  ``"frozen"`` is the
     experiment of chapter 10, in which half of the connections between channels are frozen.
 
     Numbers are numbers, the rest is text; the columns are listed in ``benchmarks/evidence/README.md``.

@@ -1,8 +1,8 @@
 """Does the twist help?  The tables and intervals of the evidence, worked out from its rows.
 
-Book: chapter 12.  Source: ``plan.md`` and ``plan_2.md`` in ``benchmarks/evidence``, written before their runs; the
-rows come from ``convtwist.results.rows("evidence")`` and ``rows("evidence_2")``.  Accuracies are in percent,
-differences in percentage points.
+Book: chapter 12.  Source: ``plan.md``, ``plan_2.md`` and ``plan_3.md`` in ``benchmarks/evidence``, written before their
+runs; the rows come from ``convtwist.results.rows("evidence")``, ``rows("evidence_2")`` and ``rows("evidence_3")``.
+Accuracies are in percent, differences in percentage points.
 """
 
 import math
@@ -17,8 +17,9 @@ __all__ = ["EXPERIMENTS", "accuracies", "costs", "difference", "gain_lost", "rat
 EXPERIMENTS: dict[str, tuple[str, ...]] = {
     "small": ("main", "rest", "others"), "equal time": ("equal",), "displaced": ("displaced",), "full": ("full",),
     "controls": ("controls", "controls_upright", "steerable"), "long": ("long",),
+    "angles": ("angles",), **{f"{steps} steps": (f"steps_{steps}",) for steps in (78, 156, 624, 1248)},
 }
-"""What the chapter calls an experiment, and the plan's stages that belong to it; the last two are of plan 2."""
+"""What the chapter calls an experiment, and the plan's stages that belong to it: of three plans, a line for each."""
 _TUNING = ("tune", "tune_others", "tune_controls")
 
 
