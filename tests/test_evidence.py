@@ -544,12 +544,49 @@ def test_the_chapter_gives_the_verdicts_of_the_rows():
             **{f"C{number}": "supported" for number in range(1, 8)}, "C8": "undecided"}
 
 
-def test_the_chapter_says_what_has_not_been_run():
-    text, rows = prose(12), results.rows("evidence_2")
-    assert "run on all ten seeds" in text and "Three of its stages were not run" in text
-    assert {row["stage"] for row in rows} == {"tune_controls", "controls"}
-    runs = {(row["variant"], row["seed"]) for row in rows if row["stage"] == "controls"}
-    assert len(runs) == 10 * 13
+def test_the_chapter_says_what_has_been_run():
+    """Every run of the plans is in the tables, and no other."""
+    assert "All runs of the three plans have been made." in prose(12)
+    first, second, third = (results.rows(f"evidence{number}") for number in ("", "_2", "_3"))
+    tuning = [row for row in first + second if row["stage"].startswith("tune")]
+    for chosen, rows in ((plan_2, second), (plan_3, third)):
+        wanted = {run.key[:4] for stage in chosen.STAGES for run in chosen.planned(stage, tuning)}
+        assert {(row["stage"], row["variant"], row["seed"], row["train"]) for row in rows} == wanted
+
+
+@pytest.mark.parametrize(("said", "ours", "theirs", "learn", "test", "experiment", "points"), [
+    ("the twist is 1.4 points ahead of the wider Conv2d, much", "twist", "conv_wide", "upright", "upright", "controls",
+     1.4),
+    ('"Constant X and Y" is 0.9 points ahead', "twist_flat", "conv_wide", "upright", "upright", "controls", 0.9),
+    ("On upright pictures it is nearly 7 points behind", "log_polar", "conv_wide", "upright", "upright", "controls",
+     -6.7),
+    ("The steerable network is about 4 points ahead of `IsoTwist2d`", "e2cnn", "iso_wide", "turned", "turned",
+     "controls", 4.1),
+    ("has shrunk to 4.8 points", "twist", "conv_wide", "turned", "turned", "long", 4.8),
+    ("there the twist is behind the wider Conv2d", "twist", "conv_wide", "turned", "turned_4", "long", -3.0)])
+def test_the_chapter_gives_the_later_stages_as_the_rows_do(said, ours, theirs, learn, test, experiment, points):
+    assert said in prose(12)
+    found = evidence.difference(results.rows("evidence_2"), ours, theirs, learn, test, experiment)
+    assert found.mean == pytest.approx(points, abs=0.05) and found.low * found.high > 0
+
+
+def test_the_chapter_gives_the_angles_of_the_rows():
+    text, rows = prose(12), results.rows("evidence_3")
+
+    def worst(variant):
+        return min(statistics.mean(evidence.accuracies(rows, variant, "upright", f"angle_{angle}", "angles").values())
+                   for angle in plan_3.ANGLES)
+    lowest = {variant: worst(variant) for variant in plan_3.VARIANTS}
+    assert "Conv2d and ConvTwist fall to about 5 per cent at some angles." in text
+    assert lowest["conv_wide"] == pytest.approx(5, abs=0.5) and lowest["twist"] == pytest.approx(5, abs=0.5)
+    assert "In between it falls to 43 per cent." in text
+    assert lowest["iso_wide"] == pytest.approx(43, abs=0.5) and lowest["iso_gradient"] == pytest.approx(43, abs=0.5)
+    assert "it stays above 64 per cent at every angle" in text and 64 < lowest["log_polar"] < 65
+    assert "keeps 38 points more than the twist" in text
+    judged = {verdict["name"]: verdict for verdict in results.load("evidence_3_verdicts")["0.95"]}
+    assert judged["D3"]["interval"]["mean"] == pytest.approx(38, abs=0.5)
+    assert "All three claims are supported." in text
+    assert {verdict["outcome"] for verdict in judged.values()} == {"supported"}
 
 
 def test_off_the_centre_the_order_is_the_one_told():

@@ -38,7 +38,7 @@ def step(variant: str, compiled: bool):
 def measured(variants=VARIANTS, repeats: int = 9) -> list[dict]:
     """Return a row for each network: seconds of each round, eager and compiled.
 
-    The steerable network is not compiled: e2cnn's layers stop Dynamo.
+    The steerable network is not compiled: of e2cnn's layers Dynamo captures pieces only.
     """
     cases = {(variant, how): step(variant, how == "compiled") for variant in variants
              for how in ("eager", "compiled") if (variant, how) != ("e2cnn", "compiled")}
