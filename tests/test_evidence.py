@@ -521,7 +521,7 @@ def prose(number):
 @pytest.mark.parametrize(("said", "ours", "theirs", "points"), [
     ("starts with a larger odd part gains about 3 points (C4)", "conv_sloped", "conv_wide", 2.9),
     ('"constant X and Y", gains about 3 points', "twist_flat", "conv_wide", 3.1),
-    ("The twist is 8.6 points above the same Conv2d", "twist", "conv_wide", 8.6),
+    ("The twist gains 8.6 points.", "twist", "conv_wide", 8.6),
     ("7.3 with another pair of fields", "twist", "twist_hyperbolic", 7.3),
     ("the twist loses 5.5 points (C2)", "twist", "twist_flat", 5.5),
     ("it loses 7.3 points (C3)", "twist", "twist_hyperbolic", 7.3),
