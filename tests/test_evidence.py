@@ -589,6 +589,33 @@ def test_the_chapter_gives_the_angles_of_the_rows():
     assert {verdict["outcome"] for verdict in judged.values()} == {"supported"}
 
 
+def test_the_chapter_gives_the_times_of_the_steps():
+    text, rows = prose(12), results.rows("evidence_3")
+    pace_of = {(row["variant"], row["how"]): statistics.median(row["seconds"])
+               for row in results.load("evidence_3_pace")["rows"]}
+
+    def curve(variant):
+        lengths = sorted([312, *plan_3.STEPS])
+        found = [evidence.accuracies(rows, variant, "turned", "moved_0", "angles" if n == 312 else f"{n} steps")
+                 for n in lengths]
+        return (np.log([n * pace_of[variant, "compiled"] for n in lengths]),
+                [statistics.mean(values[seed] for seed in plan_3.FEW_SEEDS) for values in found])
+
+    def above(ours, theirs):
+        (x, y), (z, w) = curve(ours), curve(theirs)
+        return all(height > np.interp(time, z, w) for time, height in zip(x, y, strict=True) if z[0] <= time <= z[-1])
+    assert "As far as its curve goes, to 25 seconds, it is above the others" in text
+    assert all(above("log_polar", other) for other in ("conv_wide", "twist", "iso_wide"))
+    assert "is still ahead of Conv2d at equal time" in text and above("iso_wide", "conv_wide")
+    assert "So the gain of the twist at equal steps is also a gain at equal time." in text
+    assert above("twist", "conv_wide")
+    ratio = {(name, how): pace_of[name, how] / pace_of["conv_wide", how]
+             for name in ("twist", "iso_wide") for how in ("eager", "compiled")}
+    assert "takes hardly longer" in text and ratio["twist", "compiled"] < 1.1
+    assert "takes 1.6 times as long" in text and 1.55 < ratio["iso_wide", "compiled"] < 1.65
+    assert "almost twice as long" in text and 1.7 < ratio["twist", "eager"] < 2
+
+
 def test_off_the_centre_the_order_is_the_one_told():
     text, rows = prose(12), results.rows("evidence_2")
     names = (*networks.CONTROLS, *plan_2.BESIDE)
