@@ -16,7 +16,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.evidence import controls, networks, pace, pictures, plan, plan_2, plan_3, run, train, verdicts
+from benchmarks.evidence import centers, controls, networks, pace, pictures, plan, plan_2, plan_3, run, train, verdicts
 from convtwist import operators, polar, results
 from convtwist.results import evidence, intervals, resampling
 
@@ -478,6 +478,8 @@ def test_the_third_plan_stores_which_pictures_were_named_rightly(random_data, tm
     assert len(rows) == 2 * (turned + len(plan_3.ANGLES)) + 1 and len(named) == 2 * len(plan_3.DRAWS)
     bits = resampling.named(named, "log_polar", count=64)
     assert {seed: found.shape for seed, found in bits.items()} == dict.fromkeys(plan_3.SEEDS, (5, 64))
+    with pytest.raises(ValueError, match=r"count=4000 pictures fill 500 bytes, but the rows have 8"):
+        resampling.named(named, "log_polar")
     told = {int(row["seed"]): int(row["correct"]) for row in rows
             if (row["variant"], row["test"]) == ("log_polar", "draw_2")}
     assert told == {seed: found[1].sum() for seed, found in bits.items()}
@@ -506,6 +508,16 @@ def test_a_step_is_timed_eager_and_compiled(monkeypatch):
     assert [(row["variant"], row["how"]) for row in rows] == [
         (variant, how) for variant in ("conv_wide", "twist") for how in ("eager", "compiled")]
     assert all(seconds > 0 for row in rows for seconds in row["seconds"])
+
+
+def test_centres_are_those_before_and_after_training(random_data):
+    run_of = plan.quick(plan.Run("others", "first_order_centers", 0, "turned", 128, 2, 0.01, ("turned",)))
+    rows = centers.centers(run_of)
+    assert len(rows) == 8 + 16 + 16 + 32 + 32 and {row["layer"] for row in rows} == {1, 2, 3, 4, 5}
+    first = networks.build("first_order_centers", 0)[0].center
+    assert [(row["start_x"], row["start_y"]) for row in rows[:8]] == [
+        tuple(round(number, 4) for number in pair) for pair in first.T.tolist()]
+    assert any((row["x"], row["y"]) != (row["start_x"], row["start_y"]) for row in rows)
 
 
 # What chapter 12 says of the second plan
@@ -587,6 +599,18 @@ def test_the_chapter_gives_the_angles_of_the_rows():
     assert judged["D3"]["interval"]["mean"] == pytest.approx(38, abs=0.5)
     assert "All three claims are supported." in text
     assert {verdict["outcome"] for verdict in judged.values()} == {"supported"}
+
+
+def test_the_chapter_says_where_centres_go():
+    text, rows = prose(12), results.rows("centers")
+
+    def nearer(learn, layer):
+        return statistics.mean(math.hypot(row["x"], row["y"]) < math.hypot(row["start_x"], row["start_y"])
+                               for row in rows if (row["train"], row["layer"]) == (learn, layer))
+    assert "In the last layer nearly all centres move towards the middle of the map" in text
+    assert "In the other layers most centres move away from it." in text
+    for learn in ("turned", "upright"):
+        assert nearer(learn, 5) > 0.9 and all(nearer(learn, layer) < 0.5 for layer in (1, 2, 3, 4))
 
 
 def test_the_chapter_gives_the_times_of_the_steps():

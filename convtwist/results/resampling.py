@@ -19,11 +19,17 @@ def named(rows: list[dict[str, Any]], variant: str, train: str = "turned",
     """Return for each seed which pictures a network named rightly, from the table ``"evidence_3_named"``.
 
     An array of zeros and ones has a row for each draw of poses and a column for each of the ``count`` pictures.
+
+    Raises:
+        ValueError: the rows are not about so many pictures.
     """
     found: dict[int, dict[str, NDArray[Any]]] = {}
     for row in rows:
         if (row["variant"], row["train"]) == (variant, train):
             bits = np.frombuffer(base64.b64decode(row["named"]), np.uint8)
+            if len(bits) != -(-count // 8):
+                raise ValueError(f"count={count} pictures fill {-(-count // 8)} bytes, but the rows have {len(bits)}; "
+                                 "pass the number of pictures that were tested")
             found.setdefault(int(row["seed"]), {})[row["test"]] = np.unpackbits(bits, count=count)
     return {seed: np.stack([draws[test] for test in sorted(draws)]) for seed, draws in sorted(found.items())}
 
