@@ -420,6 +420,8 @@ def test_which_controls_commute_with_turns():
 
 
 def test_the_second_plan_runs_into_files_of_its_own(random_data, tmp_path, monkeypatch):
+    """Its stages without the steerable network need no e2cnn."""
+    monkeypatch.setitem(sys.modules, "e2cnn", None)
     monkeypatch.setattr(plan_2, "SEEDS", range(5, 6))
     monkeypatch.setattr(plan_2, "LONG_SEEDS", range(5, 6))
     tuned = [{"stage": "tune", "variant": name, "rate": 0.01, "accuracy": 0.5} for name in plan_2.BESIDE]

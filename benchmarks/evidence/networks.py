@@ -6,6 +6,7 @@ Everything is reduced by centred 2x2 averages: a stride would move the centre by
 differ in their 3x3 layers alone.
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -155,6 +156,7 @@ def parameters(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
+@functools.cache
 def multiply_adds(name: str) -> int:
     """Count the multiplications of 3x3 layers and the last linear layer for one picture, each with its addition.
 

@@ -101,7 +101,6 @@ def main(arguments=None) -> None:
     constant = {"machine": machine(torch.device("cpu"))["cpu"],
                 "versions": f"convtwist {convtwist.__version__} torch {torch.__version__} "
                             f"python {platform.python_version()}"}
-    adds = {name: multiply_adds(name) for name in options.only}
     limit = time.monotonic() + 60 * options.minutes
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(options.workers, context, _prepare, (1,)) if options.workers else None
@@ -116,7 +115,7 @@ def main(arguments=None) -> None:
             append(named, NAMED_COLUMNS, [row for row in rows if row["test"].startswith("draw_")])
         elif learned and run.stage not in chosen.TUNING:
             append(twists, TWIST_COLUMNS, learned)
-        rows = [row | constant | {"multiply_adds": adds[run.variant]} for row in rows]
+        rows = [row | constant | {"multiply_adds": multiply_adds(run.variant)} for row in rows]
         append(evidence, SHORT_COLUMNS if chosen is plan_3 else COLUMNS, rows)
         scores = ", ".join(f"{row['test']} {100 * row['accuracy']:.2f}" for row in rows) if options.scores else ""
         print(f"{time.strftime('%H:%M:%S')} {run.stage} {run.variant} seed {run.seed} {run.train} rate {run.rate:g} "
