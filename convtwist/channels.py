@@ -8,11 +8,13 @@ so that each group reads the group before it; reordering the channels does the s
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from math import inf
 from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import _disable_current_modes
 
 from convtwist._arguments import as_shown, check_whole, is_tracing
 
@@ -84,14 +86,27 @@ def reorder(maps: Tensor, kind: Order, groups: int) -> Tensor:
             return maps.unflatten(1, (groups, -1)).transpose(1, 2).flatten(1, 2)
         return maps.unflatten(1, (_rings(groups, "permute='4-cycle'"), _BLOCK, -1)).roll(1, 2).flatten(1, 3)
     if not isinstance(kind, Tensor):
-        # In a trace a size is a tensor.
-        return maps.index_select(1, permutation(kind, int(channels), groups).to(maps.device))
+        return maps.index_select(1, _order(kind, int(channels), groups, maps))  # in a trace a size is a tensor
     if kind.shape != (channels,) or kind.dtype not in (torch.int32, torch.int64):
         raise ValueError(f"permute must hold {channels} channel numbers, got {kind.dtype} shaped {tuple(kind.shape)}")
     seen = type(kind) is Tensor and kind.device.type == "cpu"
     if seen and not (torch.compiler.is_compiling() or is_tracing()):
         permutation(kind, channels, groups)
     return maps.index_select(1, kind)
+
+
+def _order(kind: Sequence[int], channels: int, groups: int, maps: Tensor) -> Tensor:
+    """Return the numbers on the device of ``maps``.  A layer's are kept: to copy them in each step waits for a GPU."""
+    ordinary = type(maps) is Tensor and isinstance(kind, tuple) and all(type(number) is int for number in kind)
+    if not ordinary or torch.compiler.is_compiling() or is_tracing() or torch._C._are_functorch_transforms_active():
+        return permutation(kind, channels, groups).to(maps.device)
+    return _kept_order(kind, channels, groups, maps.device)
+
+
+@lru_cache(maxsize=64)
+def _kept_order(kind: tuple[int, ...], channels: int, groups: int, device: torch.device) -> Tensor:
+    with torch.inference_mode(False), _disable_current_modes():  # later calls have other modes
+        return permutation(kind, channels, groups).to(device)
 
 
 def cycle(channels: int, groups: int) -> Tensor:

@@ -33,7 +33,6 @@ from convtwist._arguments import (
     is_exporting,
     is_tracing,
 )
-from convtwist.kernels import compose, sobel_x, sobel_y
 
 __all__ = ["BANKS", "OPERATORS", "coordinate_grid", "derivative_kernels", "fields", "gradient", "isotropic_fields",
            "twist_kernels"]
@@ -171,10 +170,11 @@ def isotropic_fields(input: Tensor, *, reduce: int = 1, coords: Coords = "center
     doesn't divide a side, neighbouring squares overlap, alike from both ends, for the same reason.
     """
     check_whole(reduce, "reduce")
-    return _averaged(fields(input, "iso", coords=coords), reduce)
+    return averaged(fields(input, "iso", coords=coords), reduce)
 
 
-def _averaged(bank: Tensor, reduce: int) -> Tensor:
+def averaged(bank: Tensor, reduce: int) -> Tensor:
+    """Average a bank, ``(batch, fields, channels, height, width)``, over squares, about the middle."""
     if reduce == 1:
         return bank
     flat, (height, width) = bank.flatten(1, 2), bank.shape[-2:]
@@ -211,7 +211,7 @@ def plain_isotropic(source: Tensor, weight: Tensor, bias: Tensor | None, reduce:
                     coords: Coords) -> Tensor:
     """Mix the isotropic fields, in PyTorch's own operations."""
     shrink = _shrink(source)
-    bank = _averaged(_bank(source, "iso", (1, 1), (1, 1), (1, 1), "zeros", coords, shrink), reduce)
+    bank = averaged(_bank(source, "iso", (1, 1), (1, 1), (1, 1), "zeros", coords, shrink), reduce)
     return mixed(bank, (weight if shrink == 1 else weight * shrink).movedim(2, 0), bias, groups)
 
 
@@ -223,7 +223,7 @@ def mixed_slopes(source: Tensor, weights: Tensor, reduce: int, groups: int) -> T
     squares = taps.dx().square() + taps.dy().square()
     flat = squares == 0  # where a root has no derivative, zero is taken for it
     length = torch.where(flat, 0, torch.where(flat, 1, squares).sqrt()) / shrink
-    bank = _averaged(length.to(source.dtype)[:, None], reduce)
+    bank = averaged(length.to(source.dtype)[:, None], reduce)
     return mixed(bank, weights if shrink == 1 else weights * shrink, None, groups)
 
 
@@ -257,13 +257,13 @@ def twist_kernels(twist: Tensor, dilation: OneOrTwo = 1) -> tuple[Tensor, Tensor
     >>> Kx[0, 0].int().tolist(), Ky[0, 0].int().tolist()
     ([[1, 2, 1], [0, 0, 0], [-1, -2, -1]], [[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]])
     """
-    options: Factory = {"dtype": twist.dtype, "device": twist.device}
+    kernels = derivative_kernels(max(len(twist) // 2, 2), dilation, dtype=twist.dtype, device=twist.device)
+    factors = twist[..., None, None]
     if len(twist) == 2:
-        dx, dy = derivative_kernels(2, dilation, **options)
-        (zoom, turn) = twist[..., None, None]
+        (zoom, turn), (dx, dy) = factors, kernels
         return zoom * dx - turn * dy, zoom * dy + turn * dx
-    operators = derivative_kernels(len(twist) // 2, dilation, **options)
-    kx, ky = (torch.einsum("foi,fhw->oihw", twist[axis::2], operators) for axis in (0, 1))
+    # No einsum, whose numbers autocast would take down to 16 bits.
+    kx, ky = ((factors[axis::2] * kernels[:, None, None]).sum(0) for axis in (0, 1))
     return kx, ky
 
 
@@ -275,13 +275,12 @@ def derivative_kernels(count: int, dilation: OneOrTwo = 1, *, dtype: torch.dtype
     [[-1, -2, -1], [0, 0, 0], [1, 2, 1]]
     """
     down, right = as_pair(dilation, "dilation")
-    options: Factory = {"dtype": dtype, "device": device}
-    kernels = [sobel_x(**options) / right, sobel_y(**options) / down]
+    # Counted on the device: numbers that are copied to it would be waited for.
+    line = torch.arange(-1, 2, device=device).to(dtype or torch.get_default_dtype())
+    blur, bend = 2 - line.abs(), 3 * line.abs() - 2  # 1 2 1 and 1 -2 1
+    kernels = [torch.outer(blur, line) / (8 * right), torch.outer(line, blur) / (8 * down)]
     if count > 2:
-        thirds = torch.zeros(2, 9, **options)
-        thirds[0, 7] = thirds[1, 6] = 1  # dxyy and dxxy in the basis of the kernels
-        dxyy, dxxy = compose(thirds)
-        kernels += [dxyy / (right * down**2), dxxy / (right**2 * down)]
+        kernels += [torch.outer(bend, line) / (2 * right * down**2), torch.outer(line, bend) / (2 * right**2 * down)]
     return torch.stack(kernels[:count])
 
 

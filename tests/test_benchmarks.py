@@ -8,7 +8,7 @@ import torch
 from speed_table import gpu_markdown, gpu_measured, markdown
 from torch import nn
 
-from benchmarks import contenders, frozen, groups, layer, timing
+from benchmarks import contenders, frozen, groups, layer, timing, traffic
 from convtwist import results
 from convtwist.posted import from_version2
 from convtwist.train.networks import resnet50
@@ -100,21 +100,38 @@ def test_the_readme_shows_the_stored_measurements():
 
 
 def test_the_readme_shows_the_gpus_measurements_and_says_when_they_were_made():
-    """Before the GPU engine, and with it once somebody has run benchmarks/gpu.py on a GPU."""
+    """Before the GPU engine, and the two ways since once somebody has run benchmarks/gpu.py on a GPU."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    before, after = results.load("gpu_before"), gpu_measured()
-    assert gpu_markdown(before, after) in readme, "run tools/speed_table.py and put its tables into README.md"
+    before, since = results.load("gpu_before"), [gpu_measured("gpu_stacked"), gpu_measured("gpu")]
+    assert gpu_markdown(before, *since) in readme, "run tools/speed_table.py and put its tables into README.md"
     assert (before["date"] or "the day was not noted") in readme and before["machine"]["gpu"].split()[-1] in readme
-    assert "before the GPU engine" in before["what"]
-    assert ("not yet measured" in gpu_markdown(before, after)) == (after is None)
+    assert "before the GPU engine" in before["what"] and "before the GPU engine" in readme
+    assert ("not yet" in gpu_markdown(before, *since)) == (None in since)
 
 
 def test_a_gpus_measurement_fills_its_column():
     before = results.load("gpu_before")
-    after = {"rows": [{**row, "training": {"ratio": 1.25}} for row in before["rows"]]}
-    filled = gpu_markdown(before, after)
-    assert "not yet" not in filled and "| 22 | 1.2 |" in filled
-    assert "| 2.21, memory 1.10 | 1.25, memory 1.10 |" in filled
+    since = [{"rows": [{**row, "training": {"ratio": ratio}} for row in before["rows"]]} for ratio in (3.5, 1.25)]
+    filled = gpu_markdown(before, *since)
+    assert "not yet" not in filled and "| 22 | 3.5 | 1.2 |" in filled
+    assert "| 2.21, memory 1.10 | 3.50, memory 1.10 | 1.25, memory 1.10 |" in filled
+
+
+def test_what_a_gpu_moves_explains_what_was_measured_there():
+    """Counted and estimated again, as stored; three convolutions, estimated only, meet ResNet-50's target."""
+    found = traffic.estimates()
+    assert found == results.load("gpu_traffic")["rows"]
+    for row in found:
+        if row["way"] == "plain operations":
+            assert row["estimated"] == pytest.approx(row["measured"], rel=0.15)
+        if row["way"] == "three convolutions":
+            assert row["maps"] < 40 and row["measured"] is None
+            assert row["estimated"] < (1.25 if row["where"].startswith("ResNet-50") else 4.1)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for way in ("plain operations", "three convolutions"):
+        *layers, network = (row["estimated"] for row in found if row["way"] == way)
+        assert f"{network:.2f} for ResNet-50 and {', '.join(f'{ratio:.1f}' for ratio in layers)} for" in " ".join(
+            readme.split())
 
 
 def test_a_target_may_be_for_one_shape():

@@ -33,7 +33,8 @@ def test_it_says_whether_a_gpus_kernels_serve_and_why_not(monkeypatch):
     assert convtwist.show_config("dicts")["gpu"].startswith("GPU kernels in Triton, eager and compiled, for float32")
     monkeypatch.setattr(gpu, "why_not", lambda: "Triton is not installed")
     assert convtwist.show_config("dicts")["gpu"] == (
-        "plain PyTorch operations, not the GPU kernels: Triton is not installed")
+        "three convolutions for float16, bfloat16 and autocast, plain PyTorch operations for other types; not the GPU "
+        "kernels: Triton is not installed")
 
 
 def test_another_mode_is_refused():

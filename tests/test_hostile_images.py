@@ -20,7 +20,7 @@ from scorecard import record
 
 from convtwist import images
 
-FILES = 12_000
+FILES = 10_000
 
 
 @pytest.fixture(scope="module")

@@ -281,7 +281,7 @@ def test_trying_takes_the_served_wheel_and_nothing_else(published):
 
 
 def test_one_chapter_runs_alone(html, tmp_path, tmp_path_factory):
-    """The quickest; test_colab.py and test_colab_more.py, which are slow, run them all."""
+    """Chapter 2, the quickest; test_colab.py and test_colab_more.py, which are slow, run the others."""
     picture = colab_session.portrait(tmp_path)
     (tmp_path / "session").mkdir()
     notebook = colab_session.for_readers(ROOT / "book" / NAMES[1], html)

@@ -218,6 +218,7 @@ def test_audit_prints_what_was_accepted(monkeypatch, capsys):
 def test_audit_runs_where_the_tests_run():
     """Its exit status counts; GitHub, which has a network, demands an answer."""
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
-    assert "set -euo pipefail" in script and re.search(r"^python tools/audit\.py$", script, re.MULTILINE)
+    assert re.search(r"^beside audit python tools/audit\.py$", script, re.MULTILINE)
+    assert "\nfinish audit\n" in script and 'wait "${!1}" || failed=1' in script and script.endswith('exit "$failed"\n')
     workflow = Path(ROOT / ".github" / "workflows" / "test.yml").read_text(encoding="utf-8")
     assert "python tools/audit.py --required" in workflow

@@ -28,17 +28,18 @@ def markdown(measured: dict) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def gpu_markdown(before: dict, after: dict | None) -> str:
+def gpu_markdown(before: dict, stacked: dict | None, after: dict | None) -> str:
     """Return the table for a GPU: a whole ResNet-50 first, then layers; ratios of training to Conv2d."""
-    head = ["layer", "where", "engine", "before the GPU engine", "with the GPU engine"]
-    lines = [head, [":--"] * 3 + ["--:"] * 2]
+    head = ["layer", "where", "engine", "plain operations", "three convolutions", "kernels in Triton"]
+    lines = [head, [":--"] * 3 + ["--:"] * 3]
     rows = {(row["contender"], row["where"], tuple(row["shape"]), row["engine"]): row for row in before["rows"]}
     for key in sorted(rows, key=lambda key: (key[1] == "layer", list(rows).index(key))):
         name, where, (batch, channels, side), engine = key
         if name == "Conv2d":
             continue
         place = f"{batch} x {channels} x {side} x {side}" if where == "layer" else f"{where}, {batch} x {side} x {side}"
-        lines.append([name, place, engine, _gpu_cell(rows[key]), _gpu_cell(_same(after, rows[key]))])
+        others = [_gpu_cell(_same(measured, rows[key])) for measured in (stacked, after)]
+        lines.append([name, place, engine, _gpu_cell(rows[key]), *(["", ""] if name.startswith("posted") else others)])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -50,17 +51,17 @@ def _same(measured, wanted):
 
 def _gpu_cell(row):
     if row is None:
-        return "not yet measured"
+        return "not yet"
     ratio = row["training"]["ratio"]
     if row["where"] != "layer":
         return f"{ratio:.2f}, memory {row['memory']:.2f}"
     return f"{ratio:.1f}" if ratio < 10 else f"{ratio:.0f}"
 
 
-def gpu_measured() -> dict | None:
-    """Return the measurements with the GPU engine, or ``None`` as long as nobody has run ``benchmarks/gpu.py``."""
+def gpu_measured(name: str) -> dict | None:
+    """Return ``"gpu"`` or ``"gpu_stacked"``, or ``None`` as long as nobody has run ``benchmarks/gpu.py``."""
     try:
-        return results.load("gpu")
+        return results.load(name)
     except ValueError:
         return None
 
@@ -73,4 +74,4 @@ def _range(values):
 if __name__ == "__main__":
     print(markdown(results.load("layer")))
     print()
-    print(gpu_markdown(results.load("gpu_before"), gpu_measured()))
+    print(gpu_markdown(results.load("gpu_before"), gpu_measured("gpu_stacked"), gpu_measured("gpu")))

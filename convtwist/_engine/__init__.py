@@ -6,15 +6,15 @@ A layer asks one question, and gets a tensor or ``None``; then it is computed pl
 The answer to an eager call on a CPU is a *step* (``steps``), which makes the fields in ``blocks`` and has derivatives
 of every order by ``autograd``.  In a program that is being compiled it is an operator (``custom_ops``), whose fields
 are made in C++ (``cpp``, ``fields.cpp``).  On a GPU (``gpu``) step and operator are the same, and their fields are made
-by kernels in Triton (``triton_blocks``, ``triton_kernels``, ``triton_tiles``).  ``config`` says which of them serves,
-and why not a quicker one.
+by kernels in Triton (``triton_blocks``, ``triton_kernels``, ``triton_tiles``); without them a layer in 16 bits is three
+convolutions (``stacked``).  ``config`` says which of them serves, and why not a quicker one.
 """
 
 import torch
 from torch import Tensor
 
 from convtwist._arguments import Coords, is_exporting, is_tracing
-from convtwist._engine import custom_ops, gpu
+from convtwist._engine import custom_ops, gpu, stacked
 from convtwist._engine.autograd import apply_step
 from convtwist._engine.steps import IsoStep, TwistStep, like_last
 
@@ -28,7 +28,7 @@ def conv_twist(source: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | Non
     """Compute ``ConvTwist2d``, padded with zeros; ``None`` where nothing here does it sooner."""
     if gpu.holds(source):
         if not (_on_gpu(source, weight, twist, bias) and gpu.gains(source.shape[1], groups)):
-            return None
+            return stacked.conv_twist(source, weight, twist, bias, stride, padding, dilation, groups, coords)
         source, weight, twist, bias = gpu.as_computed(source, weight, twist, bias)
     elif not (_suits(source, weight, twist, bias) and TwistStep.covers(padding, dilation, groups, weight.shape[1])):
         return None
@@ -46,7 +46,7 @@ def iso_twist(source: Tensor, weight: Tensor, bias: Tensor | None, reduce: int, 
     """Compute ``IsoTwist2d``; ``None`` where nothing here does it sooner."""
     if gpu.holds(source):
         if not (_on_gpu(source, weight, bias) and IsoStep.covers(source, reduce, groups)):
-            return None
+            return stacked.iso_twist(source, weight, bias, reduce, groups, coords)
         source, weight, bias = gpu.as_computed(source, weight, bias)
     elif not (_suits(source, weight, bias) and IsoStep.covers(source, reduce, groups)):
         return None

@@ -102,6 +102,7 @@ def _compiled() -> str:
 def _gpu() -> str:
     reason = gpu.why_not()
     if reason is not None:
-        return f"plain PyTorch operations, not the GPU kernels: {reason}"
+        return ("three convolutions for float16, bfloat16 and autocast, plain PyTorch operations for other types; not "
+                f"the GPU kernels: {reason}")
     return ("GPU kernels in Triton, eager and compiled, for float32, float16, bfloat16 and autocast; plain PyTorch "
             "operations for other types")

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["as_computed", "gains", "holds", "serves", "triton_missing", "why_not", "without_autocast"]
+__all__ = ["as_computed", "computed_type", "gains", "holds", "serves", "triton_missing", "why_not", "without_autocast"]
 
 _DTYPES = torch.float32, torch.float16, torch.bfloat16
 _OLDEST = (3, 3)  # of Triton: before, its functions take no tuples
@@ -43,6 +43,13 @@ def serves(tensors: Sequence[Tensor | None]) -> bool:
 def gains(channels: int, groups: int) -> bool:
     """Say whether it pays to mix groups as one, with zeros in between."""
     return groups == 1 or (channels // groups >= 4 and channels <= 512)
+
+
+def computed_type(maps: Tensor) -> torch.dtype:
+    """Return the number type in which ``conv2d`` would compute."""
+    if maps.dtype in _DTYPES and torch.is_autocast_enabled(maps.device.type):
+        return torch.get_autocast_dtype(maps.device.type)
+    return maps.dtype
 
 
 def as_computed(*tensors: Any) -> list[Any]:
