@@ -24,7 +24,8 @@ ROOT = Path(__file__).parents[1]
 LAYERS = ["-m", "benchmarks.layer", "--gpu", "--resnet-contenders", "ConvTwist similarity", "--contenders",
           "ConvTwist similarity", "IsoTwist2d"]
 PARTS = {  # name: (seconds at most, with the kernels?, arguments)
-    "tests": (160, True, ["-m", "pytest", "-q", "-m", "gpu and not slow", "tests/test_triton.py"]),
+    "tests": (160, True, ["-m", "pytest", "-q", "-m", "gpu and not slow", "tests/test_triton.py",
+                          "tests/test_stacked.py"]),
     "gpu": (260, True, [*LAYERS, "posted version 2", "--repeats", "7"]),
     "gpu_stacked": (160, False, [*LAYERS, "--repeats", "5"]),
 }

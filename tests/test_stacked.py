@@ -1,4 +1,4 @@
-"""The layers as three convolutions, which serve a GPU in 16 bits; the tests take the CPU for one.
+"""The layers as three convolutions, which serve a GPU in 16 bits; but for the last, the tests take the CPU for one.
 
 Against the plain layers: the same algebra in float64, and in 16 bits as near as convolutions are.
 """
@@ -22,9 +22,10 @@ half = pytest.mark.parametrize("dtype", MOST)
 
 
 @pytest.fixture(autouse=True)
-def cpu_for_a_gpu(monkeypatch):
-    monkeypatch.setattr(gpu, "holds", lambda maps: maps.device.type == "cpu")
+def cpu_for_a_gpu(request, monkeypatch):
     monkeypatch.setattr(gpu, "_usable", lambda index: False)
+    if request.node.get_closest_marker("gpu") is None:
+        monkeypatch.setattr(gpu, "holds", lambda maps: maps.device.type == "cpu")
 
 
 @pytest.fixture
@@ -179,3 +180,26 @@ def test_compiled_without_a_break(any_type, make):
     for ours, theirs in zip(with_gradients(torch.compile(layer, fullgraph=True), u), with_gradients(layer, u),
                             strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@half
+def test_on_a_gpu_and_in_a_graph_of_it(dtype):
+    twisted = ConvTwist2d(8, 8, 3, padding=1, groups=2, permute=(7, 1, 0, 2, 3, 6, 5, 4), centers=True)
+    for layer in (twisted, IsoTwist2d(8, 8, reduce=2)):
+        u = draw(0, 2, 8, 12, 10, dtype=dtype)
+        layer = layer.to(dtype)
+        expected = layer.double()(u.double()).detach()
+        layer, u = layer.to("cuda", dtype), u.cuda().to(memory_format=LAST)
+        with torch.no_grad():
+            side = torch.cuda.Stream()
+            side.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(side):
+                layer(u)
+            torch.cuda.current_stream().wait_stream(side)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph):
+                output = layer(u)
+        graph.replay()
+        assert relative(output.cpu(), expected) < MOST[dtype]
