@@ -4,8 +4,8 @@ Book: chapter 13.  Source: the traps of the posted layers, which reset ``groups`
 Every refusal names the argument, what was given and what to do instead.
 """
 
-from collections.abc import Collection
-from typing import Literal, TypeAlias, TypedDict, TypeVar
+from collections.abc import Callable, Collection
+from typing import Any, Literal, TypeAlias, TypedDict, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from torch.types import Device
 
 __all__ = ["PADDING_MODES", "Coords", "Factory", "OneOrTwo", "PaddingMode", "as_factory", "as_flag", "as_padding",
            "as_pair", "as_shown", "check_agreement", "check_channels", "check_choice", "check_fit", "check_input",
-           "check_steps", "check_tensors", "check_vector", "check_whole", "is_exporting", "is_tracing"]
+           "check_steps", "check_tensors", "check_vector", "check_whole", "checked", "is_exporting", "is_tracing"]
 
 OneOrTwo: TypeAlias = int | tuple[int, int]
 """One number for rows and columns, or one for each, as in ``nn.Conv2d``."""
@@ -25,6 +25,7 @@ PADDING_MODES: tuple[PaddingMode, ...] = ("zeros", "reflect", "replicate", "circ
 """What may lie beyond the border, as for ``nn.Conv2d``."""
 
 _Word = TypeVar("_Word", bound=str)
+_Found = TypeVar("_Found")
 
 _MOST = 2**31 - 1  # beyond it sizes overflow, in torch and in what it calls
 
@@ -245,6 +246,33 @@ def check_input(input: Tensor, weight: Tensor, groups: int, rank: int) -> None:
     if not (input.is_floating_point() or input.is_complex()):
         raise TypeError(f"input must be floating point, got {input.dtype}; "
                         "for a picture use input.float() / 255, or input.to(layer.weight.dtype)")
+
+
+def checked(check: Callable[..., _Found], tensors: tuple[Tensor | None, ...], *options: object) -> _Found:
+    """Return ``check(*tensors, *options)``; what passed once, shapes, types and all, isn't looked at again.
+
+    A network calls its layers with the same arguments in every step, and on a GPU small layers wait for Python.
+    """
+    first = tensors[0]
+    if type(first) is not Tensor or torch.compiler.is_compiling() or is_tracing() or _transformed():
+        return check(*tensors, *options)
+    key = check, repr(options), torch.is_autocast_enabled(first.device.type), *(
+        (type(t), t.shape, t.dtype, t.device, t.layout) if isinstance(t, Tensor) else (type(t), t is None)
+        for t in tensors)
+    found = _PASSED.get(key)
+    if found is None:
+        found = check(*tensors, *options)
+        if len(_PASSED) >= 4096:
+            _PASSED.clear()
+        _PASSED[key] = found
+    return found
+
+
+_PASSED: dict[Any, Any] = {}
+
+
+def _transformed() -> bool:
+    return torch._C._are_functorch_transforms_active()
 
 
 def is_tracing() -> bool:

@@ -33,6 +33,7 @@ from convtwist._arguments import (
     check_tensors,
     check_vector,
     check_whole,
+    checked,
 )
 from convtwist.channels import Order, reorder
 from convtwist.operators import OPERATORS, mixed_slopes, plain, plain_isotropic, twist_kernels
@@ -80,18 +81,9 @@ def conv_twist2d(input: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | No
     >>> bool((conv_twist2d(u, weight, twist) == F.conv2d(u, weight)).all())
     True
     """
-    check_whole(groups, "groups")
-    check_tensors(input=input, weight=weight, twist=twist)
-    check_input(input, weight, groups, 4)
-    _check_parameters(weight, twist, center)
-    check_vector(bias, "bias", weight)
-    check_agreement(input, weight=weight, twist=twist, bias=bias, center=center)
-    check_choice(padding_mode, "padding_mode", PADDING_MODES)
-    check_choice(coords, "coords", ("centered", "legacy"))
-    stride, dilation = as_pair(stride, "stride"), as_pair(dilation, "dilation")
-    padding = as_padding(padding, stride, dilation)
-    check_fit(input, padding, dilation, padding_mode)
-    check_steps(steps, weight.shape[1] * groups, weight.shape[0], stride, padding, dilation)
+    tensors = input, weight, twist, bias, center
+    stride, padding, dilation = checked(_check_twist, tensors, stride, padding, dilation, groups, padding_mode, coords,
+                                        steps)
     if input.dim() == 3:
         return conv_twist2d(input[None], weight, twist, bias, stride, padding, dilation, groups,
                             padding_mode=padding_mode, center=center, coords=coords, steps=steps,
@@ -136,16 +128,7 @@ def iso_twist2d(input: Tensor, weight: Tensor, bias: Tensor | None = None, *, gr
     >>> bool((turned - iso_twist2d(u, weight).rot90(1, (2, 3))).abs().max() < 1e-5)
     True
     """
-    check_whole(groups, "groups")
-    check_whole(reduce, "reduce")
-    check_tensors(input=input, weight=weight)
-    check_input(input, weight, groups, 3)
-    if weight.shape[2] not in (4, 5):
-        raise ValueError(f"weight must be (out, in / groups, 4), or 5 with |grad u|, got shape {tuple(weight.shape)}")
-    check_vector(bias, "bias", weight)
-    check_agreement(input, weight=weight, bias=bias)
-    check_choice(coords, "coords", ("centered", "legacy"))
-    check_fit(input, (1, 1), (1, 1), "zeros")
+    checked(_check_iso, (input, weight, bias), groups, reduce, coords)
     if input.dim() == 3:
         return iso_twist2d(input[None], weight, bias, groups=groups, reduce=reduce, coords=coords)[0]
     linear = weight if weight.shape[2] == 4 else weight[..., :4]
@@ -164,6 +147,39 @@ def _layer(source: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | None, s
     arguments = source, weight, twist, bias, stride, padding, dilation, groups, coords
     output = _engine.conv_twist(*arguments)
     return plain(*arguments) if output is None else output
+
+
+def _check_twist(input: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | None, center: Tensor | None,
+                 stride: OneOrTwo, padding: str | OneOrTwo, dilation: OneOrTwo, groups: int, padding_mode: PaddingMode,
+                 coords: Coords, steps: int) -> tuple[tuple[int, int], ...]:
+    """Check the arguments of ``conv_twist2d``, and return stride, padding and dilation as pairs."""
+    check_whole(groups, "groups")
+    check_tensors(input=input, weight=weight, twist=twist)
+    check_input(input, weight, groups, 4)
+    _check_parameters(weight, twist, center)
+    check_vector(bias, "bias", weight)
+    check_agreement(input, weight=weight, twist=twist, bias=bias, center=center)
+    check_choice(padding_mode, "padding_mode", PADDING_MODES)
+    check_choice(coords, "coords", ("centered", "legacy"))
+    stride, dilation = as_pair(stride, "stride"), as_pair(dilation, "dilation")
+    padding = as_padding(padding, stride, dilation)
+    check_fit(input, padding, dilation, padding_mode)
+    check_steps(steps, weight.shape[1] * groups, weight.shape[0], stride, padding, dilation)
+    return stride, padding, dilation
+
+
+def _check_iso(input: Tensor, weight: Tensor, bias: Tensor | None, groups: int, reduce: int, coords: Coords) -> bool:
+    """Check the arguments of ``iso_twist2d``."""
+    check_whole(groups, "groups")
+    check_whole(reduce, "reduce")
+    check_tensors(input=input, weight=weight)
+    check_input(input, weight, groups, 3)
+    if weight.shape[2] not in (4, 5):
+        raise ValueError(f"weight must be (out, in / groups, 4), or 5 with |grad u|, got shape {tuple(weight.shape)}")
+    check_vector(bias, "bias", weight)
+    check_agreement(input, weight=weight, bias=bias)
+    check_fit(input, (1, 1), (1, 1), "zeros")
+    return True
 
 
 def _check_parameters(weight: Tensor, twist: Tensor, center: Tensor | None) -> None:

@@ -10,6 +10,8 @@ by kernels in Triton (``triton_blocks``, ``triton_kernels``, ``triton_tiles``); 
 convolutions (``stacked``).  ``config`` says which of them serves, and why not a quicker one.
 """
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -21,6 +23,7 @@ from convtwist._engine.steps import IsoStep, TwistStep, like_last
 __all__ = ["conv_twist", "iso_twist", "laid_like"]
 
 _ONEDNN = torch.backends.mkldnn.is_available()
+_twist_step, _iso_step = lru_cache(TwistStep), lru_cache(IsoStep)
 
 
 def conv_twist(source: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | None, stride: tuple[int, int],
@@ -29,7 +32,7 @@ def conv_twist(source: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | Non
     if gpu.holds(source):
         if not (_on_gpu(source, weight, twist, bias) and gpu.gains(source.shape[1], groups)):
             return stacked.conv_twist(source, weight, twist, bias, stride, padding, dilation, groups, coords)
-        source, weight, twist, bias = gpu.as_computed(source, weight, twist, bias)
+        source, weight, bias = gpu.as_computed(source, weight, bias)
     elif not (_suits(source, weight, twist, bias) and TwistStep.covers(padding, dilation, groups, weight.shape[1])):
         return None
     if torch.compiler.is_compiling():
@@ -38,7 +41,7 @@ def conv_twist(source: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | Non
         return custom_ops.twist(source, weight, twist, bias, padding, dilation, coords, groups, stride)
     if _watched():
         return None
-    return apply_step(TwistStep(padding, dilation, coords, groups, stride), source, weight, twist, bias)
+    return apply_step(_twist_step(padding, dilation, coords, groups, stride), source, weight, twist, bias)
 
 
 def iso_twist(source: Tensor, weight: Tensor, bias: Tensor | None, reduce: int, groups: int,
@@ -47,14 +50,14 @@ def iso_twist(source: Tensor, weight: Tensor, bias: Tensor | None, reduce: int, 
     if gpu.holds(source):
         if not (_on_gpu(source, weight, bias) and IsoStep.covers(source, reduce, groups)):
             return stacked.iso_twist(source, weight, bias, reduce, groups, coords)
-        source, weight, bias = gpu.as_computed(source, weight, bias)
+        source, bias = gpu.as_computed(source, bias)
     elif not (_suits(source, weight, bias) and IsoStep.covers(source, reduce, groups)):
         return None
     if torch.compiler.is_compiling():
         return custom_ops.iso(source, weight, bias, reduce, coords) if custom_ops.allowed() else None
     if _watched():
         return None
-    return apply_step(IsoStep(reduce, coords), source, weight, bias)
+    return apply_step(_iso_step(reduce, coords), source, weight, bias)
 
 
 def laid_like(maps: Tensor, source: Tensor) -> Tensor:

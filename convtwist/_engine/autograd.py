@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 from torch._C._functorch import is_legacy_batchedtensor
-from torch.autograd import Function
+from torch.autograd import Function, forward_ad
 
 if TYPE_CHECKING:
     from convtwist._engine.steps import IsoStep, TwistStep
@@ -30,7 +30,7 @@ __all__ = ["apply_step"]
 
 def apply_step(step: "TwistStep | IsoStep", source: Tensor, *parameters: Tensor | None) -> Tensor:
     """Compute ``step.forward``; the bias comes last and may be ``None``."""
-    return _Layer.apply(step, source, *parameters)
+    return (_Layer if _transformed() else _Eager).apply(step, source, *parameters)
 
 
 class _Layer(Function):
@@ -51,9 +51,13 @@ class _Layer(Function):
         *tensors, _ = ctx.saved_tensors
         wanted = ctx.needs_input_grad[1:]
         # torch.autograd.grad(is_grads_batched=True) hands many slopes over as one, in a type that Function ignores.
-        batched = is_legacy_batchedtensor(slope)
-        gradient = _batched_gradient if batched else _Gradient.apply
-        found = iter(gradient(ctx.step, wanted, slope, *tensors))
+        if is_legacy_batchedtensor(slope):
+            found = _batched_gradient(ctx.step, wanted, slope, *tensors)
+        elif torch.is_grad_enabled() or _transformed() or forward_ad._current_level >= 0:
+            found = _Gradient.apply(ctx.step, wanted, slope, *tensors)
+        else:  # nobody differentiates this again
+            found = ctx.step.gradient(slope, *tensors, wanted=wanted)
+        found = iter(found)
         return None, *(next(found) if want else None for want in wanted)
 
     @staticmethod
@@ -67,6 +71,20 @@ class _Layer(Function):
     @staticmethod
     def vmap(info, in_dims, step, *tensors):
         return torch.func.vmap(step.plain, in_dims[1:])(*tensors), 0
+
+
+class _Eager(Function):
+    """The layer where no transform is at work: PyTorch then asks for less at every call."""
+
+    @staticmethod
+    def forward(ctx, step, *tensors):
+        ctx.step = step
+        ctx.save_for_backward(*tensors)
+        ctx.save_for_forward(*tensors)
+        return step.forward(*tensors)
+
+    backward = staticmethod(_Layer.backward)
+    jvp = staticmethod(_Layer.jvp)
 
 
 class _Gradient(Function):
@@ -107,6 +125,11 @@ class _Gradient(Function):
 
         outputs = torch.func.vmap(gradient, in_dims[2:])(*tensors)
         return outputs, (0,) * len(outputs)
+
+
+def _transformed():
+    """Say whether ``vmap``, ``grad`` or the like is at work."""
+    return torch._C._are_functorch_transforms_active()
 
 
 def _plain_gradient(step, wanted, slope, *tensors):

@@ -21,14 +21,15 @@ __all__ = ["add_fields", "add_mixed_first", "add_transposed"]
 _BLOCK = 1 << 19  # numbers in the buffer of fields: 2 MB, so that all that is made of it fits into the caches
 
 
-def add_fields(output: Tensor, source: Tensor, mixing: Tensor, operators: Bank, stride: tuple[int, int],
+def add_fields(output: Tensor, source: Tensor, weights: Tensor, operators: Bank, stride: tuple[int, int],
                padding: tuple[int, int], dilation: tuple[int, int], coords: Coords, *, keep: bool = True,
                reduce: int = 1) -> None:
-    """Add the fields of ``source``, mixed by ``(out, fields x channels)``, to ``output``; or replace it.
+    """Add the fields of ``source``, mixed by ``(fields, out, channels)``, to ``output``; or replace it.
 
     ``operators`` is one of ``convtwist.operators.BANKS``; ``reduce`` divides both sides of the fields before that.
     """
     size = [side * reduce for side in output.shape[2:]]
+    mixing = weights.transpose(1, 2).flatten(0, 1).t()
     for images, bank in _field_blocks(source, operators, size, stride, padding, dilation, coords):
         if reduce > 1:
             bank = F.avg_pool2d(bank.permute(0, 3, 1, 2), reduce).permute(0, 2, 3, 1)

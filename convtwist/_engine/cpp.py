@@ -25,16 +25,16 @@ _STRIP = 1 << 17  # numbers in a thread's fields: half a megabyte, so that they 
 _BANKS: dict[Bank, tuple[int, int]] = {"similarity": (0, 2), "affine": (1, 4), "first_order": (2, 8), "iso": (3, 4)}
 
 
-def add_fields(output: Tensor, source: Tensor, mixing: Tensor, operators: Bank, stride: tuple[int, int],
+def add_fields(output: Tensor, source: Tensor, weights: Tensor, operators: Bank, stride: tuple[int, int],
                padding: tuple[int, int], dilation: tuple[int, int], coords: Coords, *, keep: bool = True,
                reduce: int = 1) -> None:
     """Do what ``blocks.add_fields`` does."""
     if reduce > 1 or not (_ready() and _alike(source, output)):
-        blocks.add_fields(output, source, mixing, operators, stride, padding, dilation, coords, keep=keep,
+        blocks.add_fields(output, source, weights, operators, stride, padding, dilation, coords, keep=keep,
                           reduce=reduce)
         return
-    _mix(source, operators, False, output.shape[2:], stride, padding, dilation, coords, mixing.t(), output,
-         keep=keep)
+    _mix(source, operators, False, output.shape[2:], stride, padding, dilation, coords,
+         weights.transpose(1, 2).flatten(0, 1), output, keep=keep)
 
 
 def add_transposed(d_source: Tensor | None, slope: Tensor, source: Tensor, weights: Tensor, wanted: bool,

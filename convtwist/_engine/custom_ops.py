@@ -12,7 +12,6 @@ memory, the output gets.
 """
 
 from collections.abc import Callable, Sequence
-from inspect import signature
 from types import ModuleType
 from typing import Any
 
@@ -24,6 +23,9 @@ from convtwist._engine import cpp, gpu
 from convtwist._engine.steps import IsoStep, TwistStep, like_last
 
 __all__ = ["allowed", "iso", "transformed", "twist"]
+
+
+_LIBRARY = torch.library.Library("convtwist", "DEF")  # torch.library.custom_op takes 0.1 ms a call
 
 
 def allowed() -> bool:
@@ -93,24 +95,20 @@ def _register(name: str, make_step: Callable[..., TwistStep | IsoStep], weights:
     inputs = ", ".join(f"Tensor {tensor}" for tensor in ("source", *weights))
     count = 1 + len(weights)
     options = f"bool last, {options}"
-    define: dict[str, Any] = {"mutates_args": ()}
-    if "tags" in signature(torch.library.custom_op).parameters:  # from torch 2.8; before, strides stay as they are
-        define["tags"] = (torch.Tag.flexible_layout,)
+    outputs = ", ".join(["Tensor"] * (count + 1))
+    _define(name, f"({inputs}, Tensor? bias, {options}) -> Tensor")
+    _define(f"{name}_gradient", f"(Tensor slope, {inputs}, {options}, bool[] wanted) -> ({outputs})")
 
-    @torch.library.custom_op(f"convtwist::{name}", schema=f"({inputs}, Tensor? bias, {options}) -> Tensor", **define)
     def layer(source, *rest):
         last, *arguments = rest[count:]
         last = _is_last(source, last)
         weights = _weights(rest[:count], last)
         return _laid(make_step(*arguments).forward(_laid(source, last), *weights, blocks=_blocks(source)), last)
 
-    @layer.register_fake
-    def _(source, weight, *rest):
+    def fake_layer(source, weight, *rest):
         last, *arguments = rest[count - 1 :]
         return _empty(source, _is_last(source, last), weight.shape[0], *make_step(*arguments).size(*source.shape[2:]))
 
-    @torch.library.custom_op(f"convtwist::{name}_gradient", **define, schema=(
-        f"(Tensor slope, {inputs}, {options}, bool[] wanted) -> ({', '.join(['Tensor'] * (count + 1))})"))
     def gradient(slope, source, *rest):
         last, *arguments, wanted = rest[count - 1 :]
         last = _is_last(source, last)
@@ -120,12 +118,10 @@ def _register(name: str, make_step: Callable[..., TwistStep | IsoStep], weights:
         found = [next(found) if want else slope.new_empty(0) for want in wanted]
         return _laid(found[0], last) if wanted[0] else found[0], *(tensor.contiguous() for tensor in found[1:])
 
-    @gradient.register_fake
-    def _(slope, source, *rest):
+    def fake_gradient(slope, source, *rest):
         *_, wanted = rest
-        shapes = [tensor.shape for tensor in rest[: count - 1]] + [(slope.shape[1],)]
         first = _empty(source, _is_last(source, rest[count - 1]), *source.shape[1:])
-        found = first, *(slope.new_empty(shape) for shape in shapes)
+        found = first, *(t.new_empty(t.shape) for t in rest[: count - 1]), slope.new_empty(slope.shape[1])
         return tuple(tensor if want else slope.new_empty(0) for tensor, want in zip(found, wanted, strict=True))
 
     def keep(ctx, inputs, output):
@@ -134,11 +130,22 @@ def _register(name: str, make_step: Callable[..., TwistStep | IsoStep], weights:
 
     def backward(ctx, slope):
         wanted = ctx.needs_input_grad[: count + 1]
-        found = gradient(_laid(slope, ctx.options[0]), *ctx.saved_tensors, *ctx.options, list(wanted))
+        found = gradient_op(_laid(slope, ctx.options[0]), *ctx.saved_tensors, *ctx.options, list(wanted))
         found = (tensor if want else None for tensor, want in zip(found, wanted, strict=True))
         return *found, *(None for _ in ctx.options)
 
-    layer.register_autograd(backward, setup_context=keep)
+    for op, compute, fake in ((name, layer, fake_layer), (f"{name}_gradient", gradient, fake_gradient)):
+        _LIBRARY.impl(op, compute, "CompositeExplicitAutograd")
+        torch.library.register_fake(f"convtwist::{op}", fake, lib=_LIBRARY)
+    gradient_op = getattr(torch.ops.convtwist, f"{name}_gradient").default
+    torch.library.register_autograd(f"convtwist::{name}", backward, setup_context=keep, lib=_LIBRARY)
+
+
+def _define(name: str, schema: str) -> None:
+    tags = [torch.Tag.pt2_compliant_tag]
+    if hasattr(torch.Tag, "flexible_layout"):
+        tags.append(torch.Tag.flexible_layout)
+    _LIBRARY.define(name + schema, tags=tags)
 
 
 _register("conv_twist", lambda padding, dilation, coords, groups, stride: TwistStep(

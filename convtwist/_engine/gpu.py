@@ -58,12 +58,15 @@ def as_computed(*tensors: Any) -> list[Any]:
     if not torch.is_autocast_enabled(device):
         return list(tensors)
     dtype = torch.get_autocast_dtype(device)
-    return [None if tensor is None else tensor.to(dtype) for tensor in tensors]
+    return [tensor if tensor is None or tensor.dtype == dtype else tensor.to(dtype) for tensor in tensors]
 
 
 def without_autocast(maps: Tensor) -> AbstractContextManager[Any]:
     """Keep autocast out of a step on a GPU: its types have been chosen."""
-    return torch.autocast(maps.device.type, enabled=False) if holds(maps) else nullcontext()
+    device = maps.device.type
+    if holds(maps) and torch.is_autocast_enabled(device):
+        return torch.autocast(device, enabled=False)
+    return nullcontext()
 
 
 @cache

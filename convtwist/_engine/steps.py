@@ -33,7 +33,7 @@ __all__ = ["IsoStep", "TwistStep", "like_last"]
 
 @dataclass(frozen=True)
 class TwistStep:
-    """``ConvTwist2d`` of ``(source, weight, twist, bias)``.
+    """``ConvTwist2d`` of ``(source, weight, twist, bias)``; under autocast the twist is of a wider type.
 
     Groups are mixed as one, with zeros in between: products that come to nothing cost less than many small ones.
     """
@@ -51,7 +51,7 @@ class TwistStep:
 
     def plain(self, source: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | None) -> Tensor:
         """Compute the layer in PyTorch's own operations."""
-        return plain(source, weight, twist, bias, self.stride, self.padding, self.dilation, self.groups, self.coords)
+        return plain(source, weight, twist.to(source.dtype), bias, self.stride, self.padding, self.dilation, self.groups, self.coords)
 
     def size(self, height: int, width: int) -> tuple[int, int]:
         """Return the output's height and width."""
@@ -64,9 +64,9 @@ class TwistStep:
         """Compute the layer."""
         with gpu.without_autocast(source):
             output = F.conv2d(source, weight, bias, self.stride, self.padding, self.dilation, self.groups)
-            mixing = _joined(twist, self.groups).transpose(1, 2).flatten(0, 1).t()
-            (blocks or _blocks(source)).add_fields(output, source, mixing, BY_FIELDS[len(twist)], self.stride,
-                                                   self.padding, self.dilation, self.coords)
+            (blocks or _blocks(source)).add_fields(output, source, _joined(twist, self.groups),
+                                                   BY_FIELDS[twist.shape[0]], self.stride, self.padding, self.dilation,
+                                                   self.coords)
             return output
 
     def gradient(self, slope: Tensor, source: Tensor, weight: Tensor, twist: Tensor, *, wanted: Sequence[bool],
@@ -74,19 +74,22 @@ class TwistStep:
         """Return the wanted gradients."""
         with gpu.without_autocast(source):
             d_source, d_weight, d_bias = torch.ops.aten.convolution_backward(
-                slope, source, weight, [len(weight)], self.stride, self.padding, self.dilation, False, [0, 0],
+                slope, source, weight, [weight.shape[0]], self.stride, self.padding, self.dilation, False, [0, 0],
                 self.groups, [wanted[0], wanted[1], wanted[3]])
             d_twist = None
             if wanted[0] or wanted[2]:
                 d_twist = _parted((blocks or _blocks(source)).add_transposed(
                     d_source if wanted[0] else None, slope, source, _joined(twist, self.groups), wanted[2],
-                    BY_FIELDS[len(twist)], self.stride, self.padding, self.dilation, self.coords), self.groups)
+                    BY_FIELDS[twist.shape[0]], self.stride, self.padding, self.dilation, self.coords), self.groups)
             return _only(wanted, d_source, d_weight, d_twist, d_bias)
 
 
 @dataclass(frozen=True)
 class IsoStep:
-    """``IsoTwist2d`` of ``(source, weight, bias)``, without groups; ``reduce`` divides both sides of the map."""
+    """``IsoTwist2d`` of ``(source, weight, bias)``, without groups; ``reduce`` divides both sides of the map.
+
+    Under autocast the weight is of a wider type than the rest.
+    """
 
     reduce: int
     coords: Coords
@@ -98,7 +101,7 @@ class IsoStep:
 
     def plain(self, source: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Compute the layer in PyTorch's own operations."""
-        return plain_isotropic(source, weight, bias, self.reduce, 1, self.coords)
+        return plain_isotropic(source, weight.to(source.dtype), bias, self.reduce, 1, self.coords)
 
     def size(self, height: int, width: int) -> tuple[int, int]:
         """Return the output's height and width."""
@@ -106,13 +109,12 @@ class IsoStep:
 
     def forward(self, source: Tensor, weight: Tensor, bias: Tensor | None, blocks: ModuleType | None = None) -> Tensor:
         """Compute the layer."""
-        output = _empty(source, len(weight), *self.size(*source.shape[-2:]))
+        output = _empty(source, weight.shape[0], *self.size(*source.shape[-2:]))
         if bias is not None:
             output.copy_(bias.view(-1, 1, 1))
-        mixing = weight.permute(2, 1, 0).flatten(0, 1).t()
         with gpu.without_autocast(source):
-            (blocks or _blocks(source)).add_fields(output, source, mixing, "iso", (1, 1), (1, 1), (1, 1), self.coords,
-                                                   keep=bias is not None, reduce=self.reduce)
+            (blocks or _blocks(source)).add_fields(output, source, weight.movedim(2, 0), "iso", (1, 1), (1, 1), (1, 1),
+                                                   self.coords, keep=bias is not None, reduce=self.reduce)
         return output
 
     def gradient(self, slope: Tensor, source: Tensor, weight: Tensor, *, wanted: Sequence[bool],

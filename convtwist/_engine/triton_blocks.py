@@ -8,175 +8,204 @@ a stride makes the fields of its output's pixels only; towards its input it mixe
 Neither waits for the device, and every sum has one order.
 
 ``float16`` holds an eighth of a field, and eight times the weights: a field is at most eight times as large as its map.
+
+On small maps Python takes longer than the GPU.  So what depends on shapes and options alone is found once, and kept.
 """
 
 # A machine without a GPU need not have Triton.
 # pyright: reportMissingImports=false
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from collections.abc import Iterable
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
-import triton
 from torch import Tensor
 
 from convtwist._arguments import Coords
-from convtwist._engine import triton_kernels as kernels
+from convtwist._engine import triton_kernels, triton_registers
 from convtwist._engine import triton_tiles as tiles
+from convtwist._engine.triton_launch import Launcher, interpreted
 from convtwist.operators import OPERATORS, Bank
 
 __all__ = ["add_fields", "add_transposed"]
 
+_Pair = tuple[int, int]
 
-def add_fields(output: Tensor, source: Tensor, mixing: Tensor, operators: Bank, stride: tuple[int, int],
-               padding: tuple[int, int], dilation: tuple[int, int], coords: Coords, *, keep: bool = True,
-               reduce: int = 1) -> None:
+
+def add_fields(output: Tensor, source: Tensor, weights: Tensor, operators: Bank, stride: _Pair, padding: _Pair,
+               dilation: _Pair, coords: Coords, *, keep: bool = True, reduce: int = 1) -> None:
     """Do what ``blocks.add_fields`` does."""
     source = _last(source)
     target = output if _is_last(output) else torch.empty_like(output, memory_format=torch.channels_last)
-    size = [side * reduce for side in target.shape[2:]]
-    walk = _Walk(operators, source, size, coords, stride, padding, dilation, reduce=reduce)
-    with _device(source):
-        walk.mix(target, mixing.t().contiguous(), keep and target is output)
-        if target is not output:
-            output.add_(target) if keep else output.copy_(target)
+    rows, columns = target.shape[2] * reduce, target.shape[3] * reduce
+    walk = _walk(operators, source.shape, (rows, columns), weights.shape[1], source.dtype, source.device, coords,
+                 stride, padding, dilation, False, reduce)
+    walk.mix(source, target, weights, keep and target is output)
+    if target is not output:
+        output.add_(target) if keep else output.copy_(target)
 
 
 def add_transposed(d_source: Tensor | None, slope: Tensor, source: Tensor, weights: Tensor, wanted: bool,
-                   operators: Bank, stride: tuple[int, int], padding: tuple[int, int], dilation: tuple[int, int],
-                   coords: Coords, *, keep: bool = True) -> Tensor:
+                   operators: Bank, stride: _Pair, padding: _Pair, dilation: _Pair, coords: Coords, *,
+                   keep: bool = True) -> Tensor:
     """Do what ``blocks.add_transposed`` does."""
-    slope, source, weights = _last(slope), _last(source), weights.contiguous()
-    forward = _Walk(operators, source, slope.shape[2:], coords, stride, padding, dilation)
+    slope, source = _last(slope), _last(source)
     target = d_source
     if d_source is not None and not _is_last(d_source):
         target = torch.empty_like(d_source, memory_format=torch.channels_last)
         if keep:
             target.copy_(d_source)
-    with _device(source):
-        if stride != (1, 1):
-            if target is not None:
-                forward.spread(target, slope, weights)
-            products = forward.products(slope).transpose(1, 2) if wanted else None
-        else:
-            turned = (2 * dilation[0] - padding[0], 2 * dilation[1] - padding[1])
-            back = _Walk(operators, slope, source.shape[2:], coords, stride, turned, dilation, transposed=True)
-            mixing = weights.flatten(0, 1)
-            if wanted and forward.in_registers(slope.shape[1]):
-                products = forward.products(slope).transpose(1, 2)
-                if target is not None:
-                    back.mix(target, mixing, keep)
-            else:  # one bank for both
-                products = back.mix(target, mixing, keep, source if wanted else None)
-        if target is not None and d_source is not None and target is not d_source:
-            d_source.copy_(target)
-    return torch.zeros_like(weights) if products is None else products.to(weights.dtype).contiguous()
+    out, channels = weights.shape[1:]
+    fixed = source.dtype, source.device, coords, stride
+    if stride == (1, 1):
+        turned = (2 * dilation[0] - padding[0], 2 * dilation[1] - padding[1])
+        back = _walk(operators, slope.shape, source.shape[2:], channels, *fixed, turned, dilation, True, 1)
+        products = back.mix_back(slope, target, weights, keep, source if wanted else None)
+    else:
+        forward = _walk(operators, source.shape, slope.shape[2:], out, *fixed, padding, dilation, False, 1)
+        if target is not None:
+            forward.spread(target, slope, weights)
+        products = forward.products(source, slope) if wanted else None
+    if target is not None and d_source is not None and target is not d_source:
+        d_source.copy_(target)
+    return torch.zeros_like(weights) if products is None else products.to(weights.dtype)
 
 
 class _Walk:
-    """A walk over the pixels where fields are taken: their stencil, their coordinates, and the kernels' arguments."""
+    """A walk over the pixels where fields are taken, of maps of one shape, for ``out`` channels.
 
-    def __init__(self, operators: Bank, maps: Tensor, size: Sequence[int], coords: Coords, stride: tuple[int, int],
-                 padding: tuple[int, int], dilation: tuple[int, int], *, transposed: bool = False,
-                 reduce: int = 1) -> None:
-        self.maps, self.size, self.coords, self.reduce, self.transposed = maps, size, coords, reduce, transposed
+    What it launches is kept; the maps come with each call.
+    """
+
+    def __init__(self, operators: Bank, shape: torch.Size, size: tuple[int, int], out: int, dtype: torch.dtype,
+                 device: torch.device, coords: Coords, stride: _Pair, padding: _Pair, dilation: _Pair,
+                 transposed: bool, reduce: int) -> None:
+        self.images, self.channels, *self.sides = shape
         self.operators: Bank = operators
-        self.stride, self.padding, self.dilation = stride, padding, dilation
-        self.channels = maps.shape[1]
+        self.size, self.out, self.dtype, self.device, self.reduce = size, out, dtype, device, reduce
+        self.coords, self.stride, self.padding, self.dilation = coords, stride, padding, dilation
+        self.transposed = transposed
         self.fields = 4 if operators == "iso" else len(OPERATORS[operators])
-        self.shrink = 8 if maps.dtype == torch.float16 else 1
-        self.first = 1 if operators == "iso" else 0  # IsoTwist2d's first field is the map itself, and needs no bank
+        self.near = operators in ("similarity", "iso") and stride == (1, 1) and dilation == (1, 1)
+        self.fused = reduce == 1 and self.near and tiles.in_registers(self.channels, out, dtype)
+        self.shrink = 8 if dtype == torch.float16 else 1
+        self.batch = max(1, tiles.BANK_LIMIT // (self.fields * self.channels * size[0] * size[1]))
+        self.launchers: dict[tuple[object, ...], Launcher] = {}
 
-    def in_registers(self, out: int) -> bool:
-        """Say which of the two ways is taken to ``out`` channels."""
-        return tiles.in_registers(self.fields, self.channels, out, self.maps.dtype)
+    def mix(self, maps: Tensor, target: Tensor, weights: Tensor, keep: bool) -> None:
+        """Mix the fields by ``(fields, out, channels)`` into ``target``."""
+        if self.fused:
+            field, n, k = weights.stride()
+            self._in_registers(maps, weights, (field, k, n), target, keep, None)
+            return
+        mixing = self._mixing(weights.transpose(1, 2))
+        for some, bank in self._banks(maps):
+            _mix(bank, mixing, target if some is None else target[some], keep)
 
-    def mix(self, target: Tensor | None, mixing: Tensor, keep: bool, factor: Tensor | None = None) -> Tensor | None:
-        """Mix the fields by ``(fields x channels, out)`` into ``target``; return their products with ``factor``."""
+    def mix_back(self, maps: Tensor, target: Tensor | None, weights: Tensor, keep: bool,
+                 factor: Tensor | None) -> Tensor | None:
+        """Mix the fields by ``(fields, channels, out)`` into ``target``; return their products with ``factor``."""
         if target is None and factor is None:
             return None
-        if target is not None and factor is None and self.reduce == 1 and self.in_registers(target.shape[1]):
-            self._mix_in_registers(target, self._enlarged(mixing), keep)
-            return None
-        own, others = mixing.split([self.first * self.channels, len(mixing) - self.first * self.channels])
-        others = self._enlarged(others)
-        sums = None
-        for images in self._batches(self.fields - self.first):
-            maps = self.maps[images]
-            pairs = [(self._averaged(self._bank(maps)), others)]
-            if self.first:
-                pairs.append((self._averaged(_pixels(maps)), own))
-            if target is not None:
-                rows = _pixels(target[images])
-                for k, (bank, weights) in enumerate(pairs):
-                    if keep or k:
-                        rows.addmm_(bank, weights)
-                    else:
-                        torch.mm(bank, weights, out=rows)
+        if self.fused:
+            return self._in_registers(maps, weights, weights.stride(), target, keep, factor)
+        mixing = None if target is None else self._mixing(weights)
+        products = None
+        for some, bank in self._banks(maps):
+            if target is not None and mixing is not None:
+                _mix(bank, mixing, target if some is None else target[some], keep)
             if factor is not None:
-                found = self._products_with(factor[images], [bank for bank, _ in pairs])
-                sums = found if sums is None else sums.float() + found
-        return sums
+                found = bank.t() @ _pixels(factor if some is None else factor[some])
+                products = found if products is None else products.float() + found
+        return None if products is None else self._enlarged(products).view(self.fields, self.channels, self.out)
 
-    def products(self, slope: Tensor) -> Tensor:
-        """Return the products of the fields and ``slope``, ``(fields, channels, out)``."""
-        out = slope.shape[1]
-        if not self.in_registers(out):
-            found = self.mix(None, slope.new_empty(self.fields * self.channels, 0), False, slope)
-            assert found is not None
-            return found
-        blocks = tiles.product_tiles(self.channels, out, self.size[0])
-        bands = -(-self.size[0] // blocks["ROWS"])
-        units = -(-self._pairs(self.maps) // blocks["BM"]) * bands
-        blocks["SPLITS"] = min(blocks["SPLITS"], units)
-        sums = slope.new_empty(blocks["SPLITS"], self.fields, self.channels, out, dtype=torch.float32)
-        _launch(kernels.products_kernel, (blocks["SPLITS"], -(-out // blocks["BN"])), self.maps, slope, sums,
-                self._pairs(self.maps), *self.maps.shape[2:], self.channels, *self.size, out, *self._axes(), units,
-                bands, **self._stencil(), BANK=self.operators, COUNT=self.fields, SCALE=1 / self.shrink,
-                WIDE=_interpreted(slope), **blocks)
-        return self._enlarged(sums.sum(0))
-
-    def _products_with(self, factor: Tensor, banks: list[Tensor]) -> Tensor:
-        found = [bank.t() @ _pixels(factor) for bank in banks]
-        found[0] = self._enlarged(found[0])
-        joined = torch.cat(found[::-1]) if self.first else found[0]
-        return joined.view(self.fields, self.channels, -1)
+    def products(self, maps: Tensor, factor: Tensor) -> Tensor:
+        """Return the products of ``factor`` and the fields, ``(fields, out, channels)``."""
+        products = None
+        for some, bank in self._banks(maps):
+            found = _pixels(factor if some is None else factor[some]).t() @ bank
+            products = found if products is None else products.float() + found
+        assert products is not None
+        return self._enlarged(products).view(self.out, self.fields, self.channels).transpose(0, 1)
 
     def spread(self, target: Tensor, slope: Tensor, weights: Tensor) -> None:
         """Add the transposed fields of ``slope``, mixed by ``(fields, out, channels)`` first, to ``target``."""
-        fields, out, channels = weights.shape
-        mixing = weights.transpose(0, 1).reshape(out, fields * channels)
-        blocks = tiles.spread_tiles(channels, target.shape[2])
-        turned = {f"P{axis}": 2 * self.dilation[axis] - self.padding[axis] for axis in (0, 1)}
-        for images in self._batches(fields):
-            parts, there = _pixels(slope[images]) @ mixing, target[images]
-            pairs = len(there) * there.shape[3]
-            grid = -(-pairs // blocks["BM"]), -(-there.shape[2] // blocks["ROWS"]), -(-channels // blocks["BK"])
-            _launch(kernels.spread_kernel, grid, parts, there, pairs, *slope.shape[2:], channels, *there.shape[2:],
-                    *self._axes(), **{**self._stencil(), **turned}, BANK=self.operators, COUNT=fields,
-                    WIDE=_interpreted(there), **blocks)
+        mixing = weights.transpose(0, 1).reshape(self.out, -1).to(slope.dtype)
+        for start in range(0, self.images, self.batch):
+            some = slice(start, start + self.batch)
+            self._spread(_pixels(slope[some]) @ mixing, target[some])
 
-    def _mix_in_registers(self, target: Tensor, mixing: Tensor, keep: bool) -> None:
-        out, pairs = target.shape[1], self._pairs(self.maps)
-        blocks = tiles.add_tiles(self.channels, out, self.size[0])
-        grid = -(-pairs // blocks["BM"]), -(-self.size[0] // blocks["ROWS"]), -(-out // blocks["BN"])
-        _launch(kernels.add_kernel, grid, self.maps, mixing, target, pairs, *self.maps.shape[2:], self.channels,
-                *self.size, out, *self._axes(), **self._stencil(), TRANSPOSED=self.transposed, BANK=self.operators,
-                COUNT=self.fields, SCALE=1 / self.shrink, KEEP=keep, WIDE=_interpreted(target), **blocks)
+    def _banks(self, maps: Tensor) -> Iterable[tuple[slice | None, Tensor]]:
+        """Return the fields of all images, ``(images x height x width, fields x channels)``, or of some at a time."""
+        if self.batch >= self.images:
+            return ((None, self._averaged(self._bank(maps))),)
+        parts = (slice(start, start + self.batch) for start in range(0, self.images, self.batch))
+        return ((some, self._averaged(self._bank(maps[some]))) for some in parts)
 
     def _bank(self, maps: Tensor) -> Tensor:
-        """Return the fields, from the first that is needed, ``(images x height x width, fields x channels)``."""
-        (rows, columns), pairs = self.size, self._pairs(maps)
+        images = maps.shape[0]
         dtype = torch.float32 if self.reduce > 1 else maps.dtype  # to be averaged first, and rounded then
-        bank = maps.new_empty(pairs * rows, (self.fields - self.first) * self.channels, dtype=dtype)
-        blocks = tiles.bank_tiles(self.channels, rows)
-        grid = -(-pairs // blocks["BM"]), -(-rows // blocks["ROWS"]), -(-self.channels // blocks["BK"])
-        _launch(kernels.bank_kernel, grid, maps, bank, pairs, *maps.shape[2:], self.channels, rows, columns,
-                *self._axes(), **self._stencil(), TRANSPOSED=self.transposed, BANK=self.operators, FIRST=self.first,
-                COUNT=self.fields, SCALE=1 / self.shrink, WIDE=_interpreted(bank), **blocks)
+        bank = maps.new_empty((images * self.size[0] * self.size[1], self.fields * self.channels), dtype=dtype)
+        launcher = self.launchers.get(("bank", images))
+        if launcher is None:
+            pairs = images * self.size[1]
+            blocks = (tiles.near_tiles if self.near else tiles.bank_tiles)(self.channels, self.size[0])
+            grid = -(-pairs // blocks["BM"]), -(-self.size[0] // blocks["ROWS"]), -(-self.channels // blocks["BK"])
+            numbers = [pairs, *self.sides, self.channels, *self.size, *self._axes()]
+            constants = {"TRANSPOSED": self.transposed, "BANK": self.operators, "SCALE": 1 / self.shrink,
+                         "WIDE": interpreted(dtype), **blocks}
+            if self.near:
+                kernel = triton_registers.near_bank_kernel
+                constants.update(P0=self.padding[0], P1=self.padding[1])
+            else:
+                kernel = triton_kernels.bank_kernel
+                constants.update(self._stencil(), COUNT=self.fields)
+            launcher = self.launchers["bank", images] = Launcher(kernel, grid, self.device, numbers, constants)
+        launcher(maps, bank)
         return bank
+
+    def _in_registers(self, maps: Tensor, weights: Tensor, strides: tuple[int, ...], target: Tensor | None, keep: bool,
+                      factor: Tensor | None) -> Tensor | None:
+        multiply = factor is not None
+        key = strides, target is None, keep, multiply
+        launcher = self.launchers.get(key)
+        if launcher is None:
+            blocks = (tiles.back_tiles if multiply else tiles.mix_tiles)(self.channels, self.out, self.size[0])
+            pairs, bands = self.images * self.size[1], -(-self.size[0] // blocks["ROWS"])
+            units = -(-pairs // blocks["BM"]) * bands
+            blocks["SPLITS"] = min(blocks["SPLITS"], units)
+            numbers = [pairs, *self.sides, self.channels, *self.size, self.out, *self._axes(), units, bands, *strides]
+            constants = {"P0": self.padding[0], "P1": self.padding[1], "TRANSPOSED": self.transposed,
+                         "BANK": self.operators, "SCALE": 1 / self.shrink, "MIX": target is not None, "KEEP": keep,
+                         "MULTIPLY": multiply, "WIDE": interpreted(self.dtype), **blocks}
+            grid = blocks["SPLITS"], -(-self.out // blocks["BN"]), 1
+            launcher = self.launchers[key] = Launcher(triton_registers.fields_kernel, grid, self.device, numbers,
+                                                      constants)
+        sums = maps
+        if multiply:
+            sums = maps.new_empty((launcher.grid[0], self.fields, self.channels, self.out), dtype=torch.float32)
+        launcher(maps, weights, maps if target is None else target, maps if factor is None else factor, sums)
+        return sums.sum(0) if multiply else None
+
+    def _spread(self, parts: Tensor, target: Tensor) -> None:
+        images = target.shape[0]
+        launcher = self.launchers.get(("spread", images))
+        if launcher is None:
+            (height, width), pairs = self.sides, images * self.sides[1]
+            blocks = tiles.spread_tiles(self.channels, height)
+            grid = -(-pairs // blocks["BM"]), -(-height // blocks["ROWS"]), -(-self.channels // blocks["BK"])
+            numbers = [pairs, *self.size, self.channels, height, width, *self._axes()]
+            turned = {f"P{axis}": 2 * self.dilation[axis] - self.padding[axis] for axis in (0, 1)}
+            constants = {**self._stencil(), **turned, "BANK": self.operators, "COUNT": self.fields,
+                         "WIDE": interpreted(self.dtype), **blocks}
+            launcher = self.launchers["spread", images] = Launcher(triton_kernels.spread_kernel, grid, self.device,
+                                                                   numbers, constants)
+        launcher(parts, target)
+
+    def _mixing(self, weights: Tensor) -> Tensor:
+        """Return ``(fields, channels, out)`` as a matrix for the bank."""
+        return self._enlarged(weights.to(self.dtype, memory_format=torch.contiguous_format).reshape(-1, self.out))
 
     def _enlarged(self, numbers: Tensor) -> Tensor:
         return numbers if self.shrink == 1 else numbers * self.shrink
@@ -186,14 +215,7 @@ class _Walk:
         if self.reduce == 1:
             return bank
         maps = bank.view(-1, *self.size, bank.shape[1]).permute(0, 3, 1, 2)
-        return _pixels(_last(F.avg_pool2d(maps, self.reduce).to(self.maps.dtype)))
-
-    def _pairs(self, maps: Tensor) -> int:
-        return len(maps) * self.size[1]
-
-    def _batches(self, fields: int) -> Iterator[slice]:
-        length = max(1, tiles.BANK_LIMIT // (fields * self.channels * self.size[0] * self.size[1]))
-        return (slice(start, start + length) for start in range(0, len(self.maps), length))
+        return _pixels(_last(F.avg_pool2d(maps, self.reduce).to(self.dtype)))
 
     def _stencil(self) -> dict[str, int]:
         pairs = {"S": self.stride, "P": self.padding, "D": self.dilation}
@@ -201,22 +223,21 @@ class _Walk:
 
     def _axes(self) -> tuple[int, int, float, float]:
         """Return the coordinates' shifts and units: those of the output's pixels in either direction."""
-        rows, columns = self.maps.shape[2:] if self.transposed else self.size
+        rows, columns = self.sides if self.transposed else self.size
         if self.coords == "legacy":
             return -columns, -rows, 1 / columns, 1 / rows
         return 1 - columns, 1 - rows, 1 / max(rows, columns), 1 / max(rows, columns)
 
 
-def _launch(kernel: Any, grid: tuple[int, ...], *given: Any, **constants: Any) -> None:
-    kernel[grid](*given, **constants)
+_walk = lru_cache(maxsize=1024)(_Walk)
 
 
-def _interpreted(maps: Tensor) -> bool:
-    return maps.dtype == torch.bfloat16 and not isinstance(kernels.add_kernel, triton.runtime.JITFunction)
-
-
-def _device(maps: Tensor) -> AbstractContextManager[Any]:
-    return torch.cuda.device(maps.device) if maps.is_cuda else nullcontext()  # Triton launches where torch is
+def _mix(bank: Tensor, mixing: Tensor, target: Tensor, keep: bool) -> None:
+    rows = _pixels(target)
+    if keep:
+        rows.addmm_(bank, mixing)
+    else:
+        torch.mm(bank, mixing, out=rows)
 
 
 def _last(maps: Tensor) -> Tensor:

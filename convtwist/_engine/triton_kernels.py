@@ -1,4 +1,4 @@
-"""The fields of a layer on a GPU, in Triton: written to a bank, or made in registers in front of a product.
+"""The fields of any layer on a GPU, in Triton: every bank, stride, padding and dilation.
 
 Book: chapter 13.  Source: new here.
 
@@ -8,8 +8,9 @@ sums of two rows are kept in registers, where rows are neighbours.  Sums are in 
 Coordinates are ``(2 j + x_shift) x_unit`` and ``(2 i + y_shift) y_unit``.
 
 ``TRANSPOSED`` asks for the transposed fields: the same stencil turned over, of maps multiplied by their own
-coordinates first.  An odd kernel turned over is its negative, so those coordinates are negative; the Laplacian turned
-over is itself.
+coordinates first.  An odd kernel turned over is its negative, so those coordinates are negative.
+
+The usual layers have kernels of their own, which are quicker (``triton_registers``).
 
 Rows are blocks like columns, though all of their numbers are alike: Triton's interpreter, in which the tests run these
 kernels without a GPU, can't mask a block by a single truth.  Nor can it round to ``bfloat16``, or multiply in it:
@@ -23,7 +24,7 @@ where ``WIDE`` is set numbers are rounded by their bits, and multiplied in ``flo
 import triton
 import triton.language as tl
 
-__all__ = ["add_kernel", "bank_kernel", "products_kernel", "spread_kernel"]
+__all__ = ["bank_kernel", "spread_kernel"]
 
 
 @triton.jit
@@ -63,7 +64,7 @@ def _columns(images, j, alive, k, width, PIXEL, x_shift, x_unit, S1: tl.constexp
 @triton.jit
 def _row(maps, columns, i, TAP: tl.constexpr, inside, height, width, PIXEL, y_shift, y_unit, S0: tl.constexpr,
          P0: tl.constexpr, D0: tl.constexpr, TRANSPOSED: tl.constexpr):
-    """Return the sums across a row of taps: differences, 1 2 1 and 1 -2 1, each times X and times Y; 1 4 1; the middle.
+    """Return the sums across a row of taps: differences, 1 2 1 and 1 -2 1, each times X and times Y.
 
     They are multiplied by a coordinate here if they are transposed, and otherwise in ``_sums``.
     """
@@ -92,13 +93,13 @@ def _row(maps, columns, i, TAP: tl.constexpr, inside, height, width, PIXEL, y_sh
         difference_x = difference_y
         smooth_x = smooth_y
         bend_x = bend_y
-    return difference_x, smooth_x, bend_x, difference_y, smooth_y, bend_y, sides + 4 * b, b
+    return difference_x, smooth_x, bend_x, difference_y, smooth_y, bend_y
 
 
 @triton.jit
 def _sums(row0, row1, row2, i, j, x_shift, y_shift, x_unit, y_unit, D0: tl.constexpr, D1: tl.constexpr,
           TRANSPOSED: tl.constexpr):
-    """Return what all fields are sums of: X dx, Y dx, X dy, Y dy, X dxyy, Y dxyy, X dxxy, Y dxxy, Laplacian, pixel.
+    """Return what all fields are sums of: X dx, Y dx, X dy, Y dy, X dxyy, Y dxyy, X dxxy, Y dxxy.
 
     The compiler drops what a bank doesn't use.
     """
@@ -114,11 +115,10 @@ def _sums(row0, row1, row2, i, j, x_shift, y_shift, x_unit, y_unit, D0: tl.const
         y = ((2 * i + y_shift) * y_unit)[:, None]
     sides_x = row0[0] + row2[0]
     sides_y = row0[3] + row2[3]
-    laplacian = (row0[6] + row2[6] + 4 * row1[6]) * (1 / 6) - 6 * row1[7]
     return ((sides_x + 2 * row1[0]) * (x * dx), (sides_y + 2 * row1[3]) * (y * dx),
             (row2[1] - row0[1]) * (x * dy), (row2[4] - row0[4]) * (y * dy),
             (sides_x - 2 * row1[0]) * (x * dxyy), (sides_y - 2 * row1[3]) * (y * dxyy),
-            (row2[2] - row0[2]) * (x * dxxy), (row2[5] - row0[5]) * (y * dxxy), laplacian, row1[7])
+            (row2[2] - row0[2]) * (x * dxxy), (row2[5] - row0[5]) * (y * dxxy))
 
 
 @triton.jit
@@ -126,11 +126,6 @@ def _field(K: tl.constexpr, BANK: tl.constexpr, sums):
     """Return field ``K`` of a bank, in the order of ``convtwist.operators``."""
     if BANK == "similarity":
         field = sums[0] + sums[3] if K == 0 else sums[1] - sums[2]
-    elif BANK == "iso":
-        if K < 2:
-            field = sums[9 - K]
-        else:
-            field = sums[0] + sums[3] if K == 2 else sums[1] - sums[2]
     else:
         field = sums[K]
     return field
@@ -158,10 +153,9 @@ def _add_product(total, field, factor, WIDE: tl.constexpr):
 @triton.jit
 def bank_kernel(maps, bank, pairs, height, width, channels, rows, columns, x_shift, y_shift, x_unit, y_unit,
                 S0: tl.constexpr, S1: tl.constexpr, P0: tl.constexpr, P1: tl.constexpr, D0: tl.constexpr,
-                D1: tl.constexpr, TRANSPOSED: tl.constexpr, BANK: tl.constexpr, FIRST: tl.constexpr,
-                COUNT: tl.constexpr, SCALE: tl.constexpr, WIDE: tl.constexpr, ROWS: tl.constexpr, BM: tl.constexpr,
-                BK: tl.constexpr):
-    """Write the fields from ``FIRST`` on, ``(images x rows x columns, fields x channels)``."""
+                D1: tl.constexpr, TRANSPOSED: tl.constexpr, BANK: tl.constexpr, COUNT: tl.constexpr,
+                SCALE: tl.constexpr, WIDE: tl.constexpr, ROWS: tl.constexpr, BM: tl.constexpr, BK: tl.constexpr):
+    """Write the fields, ``(images x rows x columns, fields x channels)``."""
     NEAR: tl.constexpr = S0 == 1 and D0 == 1
     m = tl.program_id(0) * BM + tl.arange(0, BM)
     k = tl.program_id(2) * BK + tl.arange(0, BK)
@@ -180,115 +174,14 @@ def bank_kernel(maps, bank, pairs, height, width, channels, rows, columns, x_shi
         row2 = _row(maps, taps, i, 2, inside, height, width, channels, y_shift, y_unit, S0, P0, D0, TRANSPOSED)
         sums = _sums(row0, row1, row2, i, j, x_shift, y_shift, x_unit, y_unit, D0, D1, TRANSPOSED)
         pixel = image * rows * columns + i * columns + j
-        at = bank + (pixel * (COUNT - FIRST) * channels)[:, None] + k[None, :]
+        at = bank + (pixel * COUNT * channels)[:, None] + k[None, :]
         keep = (alive & (i < rows))[:, None] & inside
-        for K in tl.static_range(FIRST, COUNT):
-            field = _field(K, BANK, sums) * SCALE
-            tl.store(at + (K - FIRST) * channels, _rounded(field, bank.dtype.element_ty, WIDE), mask=keep)
-        row0 = row1
-        row1 = row2
-        i += 1
-
-
-@triton.jit
-def add_kernel(maps, weights, output, pairs, height, width, channels, rows, columns, out, x_shift, y_shift, x_unit,
-               y_unit, S0: tl.constexpr, S1: tl.constexpr, P0: tl.constexpr, P1: tl.constexpr, D0: tl.constexpr,
-               D1: tl.constexpr, TRANSPOSED: tl.constexpr, BANK: tl.constexpr, COUNT: tl.constexpr,
-               SCALE: tl.constexpr, KEEP: tl.constexpr, WIDE: tl.constexpr, ROWS: tl.constexpr, BM: tl.constexpr,
-               BK: tl.constexpr, BN: tl.constexpr):
-    """Add the fields, mixed by ``weights``, ``(fields x channels, out)``, to ``output``; or replace it."""
-    NEAR: tl.constexpr = S0 == 1 and D0 == 1
-    m = tl.program_id(0) * BM + tl.arange(0, BM)
-    n = tl.program_id(2) * BN + tl.arange(0, BN)
-    k = tl.arange(0, BK)
-    alive = m < pairs
-    inside = (k < channels)[None, :]
-    image, j = (m // columns).to(tl.int64), m % columns
-    i = tl.program_id(1) * ROWS + 0 * m
-    taps = _columns(image * height * width * channels, j, alive, k, width, channels, x_shift, x_unit, S1, P1, D1,
-                    TRANSPOSED)
-    row0 = _row(maps, taps, i, 0, inside, height, width, channels, y_shift, y_unit, S0, P0, D0, TRANSPOSED)
-    row1 = _row(maps, taps, i, 1, inside, height, width, channels, y_shift, y_unit, S0, P0, D0, TRANSPOSED)
-    for _ in range(ROWS):
-        if not NEAR:
-            row0 = _row(maps, taps, i, 0, inside, height, width, channels, y_shift, y_unit, S0, P0, D0, TRANSPOSED)
-            row1 = _row(maps, taps, i, 1, inside, height, width, channels, y_shift, y_unit, S0, P0, D0, TRANSPOSED)
-        row2 = _row(maps, taps, i, 2, inside, height, width, channels, y_shift, y_unit, S0, P0, D0, TRANSPOSED)
-        sums = _sums(row0, row1, row2, i, j, x_shift, y_shift, x_unit, y_unit, D0, D1, TRANSPOSED)
-        pixel = image * rows * columns + i * columns + j
-        at = output + (pixel * out)[:, None] + n[None, :]
-        keep = (alive & (i < rows))[:, None] & (n < out)[None, :]
-        if KEEP:
-            total = tl.load(at, mask=keep, other=0.0).to(tl.float32)
-        else:
-            total = tl.full((BM, BN), 0.0, tl.float32)
         for K in tl.static_range(COUNT):
-            w = tl.load(weights + ((K * channels + k) * out)[:, None] + n[None, :],
-                        mask=(k < channels)[:, None] & (n < out)[None, :], other=0.0)
             field = _field(K, BANK, sums) * SCALE
-            total = _add_product(total, field, w, WIDE)
-        tl.store(at, _rounded(total, output.dtype.element_ty, WIDE), mask=keep)
+            tl.store(at + K * channels, _rounded(field, bank.dtype.element_ty, WIDE), mask=keep)
         row0 = row1
         row1 = row2
         i += 1
-
-
-@triton.jit
-def products_kernel(maps, factor, products, pairs, height, width, channels, rows, columns, out, x_shift, y_shift,
-                    x_unit, y_unit, units, bands, S0: tl.constexpr, S1: tl.constexpr, P0: tl.constexpr,
-                    P1: tl.constexpr, D0: tl.constexpr, D1: tl.constexpr, BANK: tl.constexpr, COUNT: tl.constexpr,
-                    SCALE: tl.constexpr, SPLITS: tl.constexpr, WIDE: tl.constexpr, ROWS: tl.constexpr,
-                    BM: tl.constexpr, BK: tl.constexpr, BN: tl.constexpr):
-    """Write the products of the fields and ``factor``, summed over the pixels in ``SPLITS`` parts.
-
-    ``factor`` is ``(images x rows x columns, out)``, what comes out ``(SPLITS, fields, channels, out)``, for up to four
-    fields.  Which part a pixel goes to is fixed, and so is every bit.
-    """
-    NEAR: tl.constexpr = S0 == 1 and D0 == 1
-    n = tl.program_id(1) * BN + tl.arange(0, BN)
-    k = tl.arange(0, BK)
-    inside = (k < channels)[None, :]
-    product0 = tl.full((BK, BN), 0.0, tl.float32)
-    product1 = tl.full((BK, BN), 0.0, tl.float32)
-    product2 = tl.full((BK, BN), 0.0, tl.float32)
-    product3 = tl.full((BK, BN), 0.0, tl.float32)
-    for unit in range(tl.program_id(0), units, SPLITS):
-        m = (unit // bands) * BM + tl.arange(0, BM)
-        alive = m < pairs
-        image, j = (m // columns).to(tl.int64), m % columns
-        i = (unit % bands) * ROWS + 0 * m
-        taps = _columns(image * height * width * channels, j, alive, k, width, channels, x_shift, x_unit, S1, P1, D1,
-                        False)
-        row0 = _row(maps, taps, i, 0, inside, height, width, channels, y_shift, y_unit, S0, P0, D0, False)
-        row1 = _row(maps, taps, i, 1, inside, height, width, channels, y_shift, y_unit, S0, P0, D0, False)
-        for _ in range(ROWS):
-            if not NEAR:
-                row0 = _row(maps, taps, i, 0, inside, height, width, channels, y_shift, y_unit, S0, P0, D0, False)
-                row1 = _row(maps, taps, i, 1, inside, height, width, channels, y_shift, y_unit, S0, P0, D0, False)
-            row2 = _row(maps, taps, i, 2, inside, height, width, channels, y_shift, y_unit, S0, P0, D0, False)
-            sums = _sums(row0, row1, row2, i, j, x_shift, y_shift, x_unit, y_unit, D0, D1, False)
-            pixel = image * rows * columns + i * columns + j
-            g = tl.load(factor + (pixel * out)[:, None] + n[None, :],
-                        mask=(alive & (i < rows))[:, None] & (n < out)[None, :], other=0.0)
-            field = _field(0, BANK, sums) * SCALE
-            product0 = _add_product(product0, tl.trans(field), g, WIDE)
-            field = _field(1, BANK, sums) * SCALE
-            product1 = _add_product(product1, tl.trans(field), g, WIDE)
-            if COUNT > 2:
-                field = _field(2, BANK, sums) * SCALE
-                product2 = _add_product(product2, tl.trans(field), g, WIDE)
-                field = _field(3, BANK, sums) * SCALE
-                product3 = _add_product(product3, tl.trans(field), g, WIDE)
-            row0 = row1
-            row1 = row2
-            i += 1
-    at = products + ((tl.program_id(0).to(tl.int64) * COUNT * channels + k) * out)[:, None] + n[None, :]
-    keep = (k < channels)[:, None] & (n < out)[None, :]
-    tl.store(at, product0, mask=keep)
-    tl.store(at + channels * out, product1, mask=keep)
-    if COUNT > 2:
-        tl.store(at + 2 * channels * out, product2, mask=keep)
-        tl.store(at + 3 * channels * out, product3, mask=keep)
 
 
 @triton.jit

@@ -1,0 +1,55 @@
+"""Launching one kernel again and again with the same numbers, on other maps.
+
+Book: chapter 13.  Source: new here.
+
+A call of a kernel of Triton's looks through all of its arguments to find the machine code that fits.  It takes longer
+than many a kernel runs.  A launcher looks once, and then hands over the pointers.
+"""
+
+# A machine without a GPU need not have Triton.
+# pyright: reportMissingImports=false
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import triton
+from torch import Tensor
+
+from convtwist._engine import triton_kernels
+
+__all__ = ["Launcher", "interpreted"]
+
+_ALIGNED = 16  # bytes; Triton compiles for pointers that are, and again for those that aren't
+
+
+class Launcher:
+    """A kernel with all of its arguments but the tensors, which come first."""
+
+    def __init__(self, kernel: Any, grid: tuple[int, int, int], device: torch.device, numbers: Sequence[float],
+                 constants: dict[str, Any]) -> None:
+        self.kernel, self.grid, self.device, self.numbers, self.constants = kernel, grid, device, numbers, constants
+        self._run: Callable[..., None] | None = None
+        names = getattr(kernel, "arg_names", constants)  # in the order of the signature
+        self._rest = (*numbers, *(constants[name] for name in names if name in constants))
+
+    def __call__(self, *tensors: Tensor) -> None:
+        """Launch the kernel where PyTorch launches its own, on the tensors' device."""
+        pointers = [tensor.data_ptr() for tensor in tensors]
+        if self._run is not None and not any(pointer % _ALIGNED for pointer in pointers):
+            driver = triton.runtime.driver.active
+            if driver.get_current_device() == self.device.index:
+                self._run(*pointers, *self._rest, stream=driver.get_current_stream(self.device.index))
+                return
+        if self.device.type == "cpu":  # Triton's interpreter
+            self.kernel[self.grid](*tensors, *self.numbers, **self.constants)
+            return
+        with torch.cuda.device(self.device):
+            compiled = self.kernel[self.grid](*tensors, *self.numbers, **self.constants)
+        if compiled is not None and not any(pointer % _ALIGNED for pointer in pointers):
+            self._run = compiled[self.grid]
+
+
+def interpreted(dtype: torch.dtype) -> bool:
+    """Say whether the kernels run in Triton's interpreter, and on a type that it can't round to."""
+    return dtype == torch.bfloat16 and not isinstance(triton_kernels.bank_kernel, triton.runtime.JITFunction)
