@@ -7,7 +7,8 @@ Book: chapter 13.  ::
     python -m benchmarks.layer --skip compiled resnet
     python -m benchmarks.layer --gpu                  bfloat16, channels_last, ResNet-50 at 224 under autocast
 
-Each contender takes turns with Conv2d.  A ratio is the median over the rounds of "this layer / Conv2d in the same round
+On a GPU there is a third engine beside eager and compiled: the eager step in a CUDA graph, which shows the GPU's time
+alone.  Each contender takes turns with Conv2d.  A ratio is the median over the rounds of "this layer / Conv2d in the same round
 and the same engine".  Training is forward and backward, with the gradient of the input; for ResNet-50 it is a whole
 step with loss and optimizer.  With ``--dtype`` a layer's parameters are of that type; with ``--autocast``, and in
 ResNet-50 always, they are float32 and the computation is under autocast.
@@ -21,7 +22,7 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks.contenders import CONTENDERS
-from benchmarks.timing import default_device, interleaved, machine, peak_memory, summary, table, write
+from benchmarks.timing import default_device, in_graph, interleaved, machine, peak_memory, summary, table, write
 from convtwist import ConvTwist2d, convert
 from convtwist.train.networks import resnet50
 
@@ -38,11 +39,13 @@ TARGETS = [  # contender, where, engine, what, at most
 ]
 GPU_TARGETS = [
     *(("ConvTwist similarity", "layer", engine, "training", most, shape)
-      for engine in ("eager", "compiled") for shape, most in zip(GPU_SHAPES, (2.0, 1.8, 1.5, 1.5), strict=True)),
+      for engine in ("graph", "eager", "compiled")
+      for shape, most in zip(GPU_SHAPES, (2.0, 1.8, 1.5, 1.5), strict=True)),
     *(("IsoTwist2d", "layer", engine, "training", most, shape)
-      for engine in ("eager", "compiled") for shape, most in zip(GPU_SHAPES, (1.3, 1.3, 1.0, 1.0), strict=True)),
+      for engine in ("graph", "eager", "compiled")
+      for shape, most in zip(GPU_SHAPES, (1.3, 1.3, 1.0, 1.0), strict=True)),
     *(("ConvTwist similarity", "ResNet-50", engine, what, most)
-      for engine in ("eager", "compiled") for what, most in (("training", 1.25), ("memory", 1.15))),
+      for engine in ("graph", "eager", "compiled") for what, most in (("training", 1.25), ("memory", 1.15))),
 ]
 
 
@@ -55,6 +58,8 @@ def main():
                "dtype": options.dtype, "autocast": options.autocast, "channels_last": options.channels_last, "rows": []}
     print(" ".join(f"{key}={value}" for key, value in results["machine"].items() if value is not None))
     engines = ["eager"] if "compiled" in options.skip else ["eager", "compiled"]
+    if device.type == "cuda":
+        engines.append("graph")
     for shape in options.shapes:
         results["rows"] += layer_rows(shape, options, engines, device)
         report(results["rows"], " x ".join(map(str, shape)))
@@ -75,7 +80,7 @@ def arguments():
                         metavar="N,C,H", help="batch, channels in and out, side")
     parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS), metavar="NAME",
                         help=f"from {', '.join(CONTENDERS)}; Conv2d always runs")
-    parser.add_argument("--skip", nargs="+", choices=["compiled", "resnet"], default=[])
+    parser.add_argument("--skip", nargs="+", choices=["compiled", "layers", "resnet"], default=[])
     parser.add_argument("--resnet-batch", type=int, default=8)
     parser.add_argument("--resnet-size", type=int, default=128)
     parser.add_argument("--resnet-contenders", nargs="+", choices=CONTENDERS, metavar="NAME",
@@ -88,11 +93,14 @@ def arguments():
     parser.add_argument("--threads", type=int, help="default: torch's choice")
     parser.add_argument("--device", help="default: the GPU where there is one")
     parser.add_argument("--json", help="write the results here")
+    parser.add_argument("--compile-only", action="store_true", help="fill the compilers' caches, and time nothing")
     parser.add_argument("--quick", action="store_true", help="tiny shapes, 2 rounds: does it run?")
     options = parser.parse_args()
     if options.gpu:
         options.shapes, options.dtype, options.channels_last = GPU_SHAPES, "bfloat16", True
         options.resnet_batch, options.resnet_size = 128, 224
+    if "layers" in options.skip:
+        options.shapes = []
     options.contenders = ["Conv2d", *(name for name in options.contenders if name != "Conv2d")]
     options.resnet_contenders = ["Conv2d", *(name for name in options.resnet_contenders or options.contenders
                                              if name != "Conv2d")]
@@ -223,7 +231,13 @@ def measure(options, contenders, engines, device, kinds, resident):
     rows = []
     for name, engine in itertools.product(contenders, engines):
         pairs = itertools.product(kinds, ("Conv2d", name))
-        cases = {(kind, who): kinds[kind](who, engine) for kind, who in pairs}
+        cases = {(kind, who): kinds[kind](who, "eager" if engine == "graph" else engine) for kind, who in pairs}
+        if options.compile_only:
+            for case in cases.values():
+                case()
+            continue
+        if engine == "graph":
+            cases = {key: in_graph(case) for key, case in cases.items()}
         wall = {}
         seconds = interleaved(cases, device, repeats=options.repeats, least_seconds=0 if options.quick else 0.05,
                               wall=wall)
@@ -232,11 +246,14 @@ def measure(options, contenders, engines, device, kinds, resident):
             row[kind] = summary(seconds[kind, name], seconds[kind, "Conv2d"])
             if device.type == "cuda":
                 row[kind]["wall"] = summary(wall[kind, name], wall[kind, "Conv2d"])
-        held = resident(name)
-        row["peak_bytes"] = peak_memory(cases["training", name], device, held)
-        resident(name)  # gradients out of the way of the next
+        if engine != "graph":  # whose memory is all taken beforehand
+            held = resident(name)
+            row["peak_bytes"] = peak_memory(cases["training", name], device, held)
+            resident(name)  # gradients out of the way of the next
         rows.append(row)
     for row in rows:
+        if row["engine"] == "graph":
+            continue
         (reference,) = [r for r in rows if r["contender"] == "Conv2d" and r["engine"] == row["engine"]]
         row["memory"] = row["peak_bytes"] / reference["peak_bytes"]
     return rows
@@ -244,7 +261,7 @@ def measure(options, contenders, engines, device, kinds, resident):
 
 def with_engines(module, engines):
     """Return the module as each engine runs it; a layer that breaks the graph is an error, not a slow number."""
-    return {engine: module if engine == "eager" else torch.compile(module, dynamic=False, fullgraph=True)
+    return {engine: torch.compile(module, dynamic=False, fullgraph=True) if engine == "compiled" else module
             for engine in engines}
 
 
@@ -254,6 +271,8 @@ def size(tensors):
 
 def report(rows, title):
     """Print the rows that were added last, those of one shape."""
+    if not rows:
+        return
     rows = [row for row in rows if row["where"] == rows[-1]["where"] and row["shape"] == rows[-1]["shape"]]
     reference = rows[0]
     kinds = [kind for kind in ("inference", "training") if kind in reference]
@@ -264,7 +283,8 @@ def report(rows, title):
         times = itertools.chain(*((f"{row[kind]['median_ms']:.{digits}f}", f"{row[kind]['ratio']:.2f}")
                                   for kind in kinds))
         lines.append([row["contender"], row["engine"], f"{row['multiply_adds'] / reference['multiply_adds']:.2f}",
-                      *times, f"{row['peak_bytes'] / 1e6:.1f}", f"{row['memory']:.2f}"])
+                      *times, *((f"{row['peak_bytes'] / 1e6:.1f}", f"{row['memory']:.2f}") if "memory" in row
+                                else ("", ""))])
     print(f"\n{title}\n{table(lines)}", flush=True)
 
 
@@ -273,7 +293,7 @@ def verdicts(rows, targets):
     for contender, where, engine, what, most, *shape in targets:
         for row in rows:
             if ((row["contender"], row["where"], row["engine"]) == (contender, where, engine)
-                    and (not shape or row["shape"] == list(shape[0]))):
+                    and (not shape or row["shape"] == list(shape[0])) and (what != "memory" or what in row)):
                 value = row["memory"] if what == "memory" else row[what]["ratio"]
                 yield (f"{'met   ' if value <= most else 'MISSED'}  {contender}, {where} {row['shape']}, {engine} "
                        f"{what}: {value:.2f}, target {most}")

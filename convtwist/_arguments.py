@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.types import Device
 
-__all__ = ["PADDING_MODES", "Coords", "Factory", "OneOrTwo", "PaddingMode", "as_factory", "as_flag", "as_padding",
+__all__ = ["PADDING_MODES", "Coords", "Factory", "Known", "OneOrTwo", "PaddingMode", "as_factory", "as_flag", "as_padding",
            "as_pair", "as_shown", "check_agreement", "check_channels", "check_choice", "check_fit", "check_input",
            "check_steps", "check_tensors", "check_vector", "check_whole", "checked", "is_exporting", "is_tracing"]
 
@@ -269,6 +269,17 @@ def checked(check: Callable[..., _Found], tensors: tuple[Tensor | None, ...], *o
 
 
 _PASSED: dict[Any, Any] = {}
+
+
+class Known:
+    """What the arguments of a layer say, and which way they took: the engine leaves that here."""
+
+    __slots__ = "dilation", "padding", "route", "stride"
+
+    def __init__(self, stride: tuple[int, int] = (1, 1), padding: tuple[int, int] = (1, 1),
+                 dilation: tuple[int, int] = (1, 1)) -> None:
+        self.stride, self.padding, self.dilation = stride, padding, dilation
+        self.route: Any = None
 
 
 def _transformed() -> bool:

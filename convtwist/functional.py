@@ -21,6 +21,7 @@ from convtwist import _engine
 from convtwist._arguments import (
     PADDING_MODES,
     Coords,
+    Known,
     OneOrTwo,
     PaddingMode,
     as_padding,
@@ -82,8 +83,8 @@ def conv_twist2d(input: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | No
     True
     """
     tensors = input, weight, twist, bias, center
-    stride, padding, dilation = checked(_check_twist, tensors, stride, padding, dilation, groups, padding_mode, coords,
-                                        steps)
+    known = checked(_check_twist, tensors, stride, padding, dilation, groups, padding_mode, coords, steps)
+    stride, padding, dilation = known.stride, known.padding, known.dilation
     if input.dim() == 3:
         return conv_twist2d(input[None], weight, twist, bias, stride, padding, dilation, groups,
                             padding_mode=padding_mode, center=center, coords=coords, steps=steps,
@@ -92,10 +93,12 @@ def conv_twist2d(input: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | No
         kx, ky = twist_kernels(twist, dilation)
         cx, cy = center.view(2, -1, 1, 1, 1)
         weight = weight - cx * kx - cy * ky
+    if permute is not None or padding_mode != "zeros" or center is not None or steps > 1:
+        known = Known()  # what comes to the engine isn't what was checked
     output = input
     for _ in range(steps):
         source = output if permute is None else _engine.laid_like(reorder(output, permute, groups), output)
-        change = _layer(source, weight, twist, bias, stride, padding, dilation, groups, padding_mode, coords)
+        change = _layer(source, weight, twist, bias, stride, padding, dilation, groups, padding_mode, coords, known)
         if steps == 1:
             return change
         output = output + change / steps
@@ -128,11 +131,11 @@ def iso_twist2d(input: Tensor, weight: Tensor, bias: Tensor | None = None, *, gr
     >>> bool((turned - iso_twist2d(u, weight).rot90(1, (2, 3))).abs().max() < 1e-5)
     True
     """
-    checked(_check_iso, (input, weight, bias), groups, reduce, coords)
+    known = checked(_check_iso, (input, weight, bias), groups, reduce, coords)
     if input.dim() == 3:
         return iso_twist2d(input[None], weight, bias, groups=groups, reduce=reduce, coords=coords)[0]
     linear = weight if weight.shape[2] == 4 else weight[..., :4]
-    output = _engine.iso_twist(input, linear, bias, reduce, groups, coords)
+    output = _engine.iso_twist(input, linear, bias, reduce, groups, coords, known)
     if output is None:
         output = _engine.laid_like(plain_isotropic(input, linear, bias, reduce, groups, coords), input)
     return output if linear is weight else output + mixed_slopes(input, weight[..., 4:].movedim(2, 0), reduce, groups)
@@ -140,18 +143,18 @@ def iso_twist2d(input: Tensor, weight: Tensor, bias: Tensor | None = None, *, gr
 
 def _layer(source: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | None, stride: tuple[int, int],
            padding: tuple[int, int], dilation: tuple[int, int], groups: int, padding_mode: PaddingMode,
-           coords: Coords) -> Tensor:
+           coords: Coords, known: Known) -> Tensor:
     if padding_mode != "zeros" and padding != (0, 0):
         down, right = padding
         source, padding = F.pad(source, (right, right, down, down), mode=padding_mode), (0, 0)
     arguments = source, weight, twist, bias, stride, padding, dilation, groups, coords
-    output = _engine.conv_twist(*arguments)
+    output = _engine.conv_twist(*arguments, known)
     return plain(*arguments) if output is None else output
 
 
 def _check_twist(input: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | None, center: Tensor | None,
                  stride: OneOrTwo, padding: str | OneOrTwo, dilation: OneOrTwo, groups: int, padding_mode: PaddingMode,
-                 coords: Coords, steps: int) -> tuple[tuple[int, int], ...]:
+                 coords: Coords, steps: int) -> Known:
     """Check the arguments of ``conv_twist2d``, and return stride, padding and dilation as pairs."""
     check_whole(groups, "groups")
     check_tensors(input=input, weight=weight, twist=twist)
@@ -165,10 +168,10 @@ def _check_twist(input: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | No
     padding = as_padding(padding, stride, dilation)
     check_fit(input, padding, dilation, padding_mode)
     check_steps(steps, weight.shape[1] * groups, weight.shape[0], stride, padding, dilation)
-    return stride, padding, dilation
+    return Known(stride, padding, dilation)
 
 
-def _check_iso(input: Tensor, weight: Tensor, bias: Tensor | None, groups: int, reduce: int, coords: Coords) -> bool:
+def _check_iso(input: Tensor, weight: Tensor, bias: Tensor | None, groups: int, reduce: int, coords: Coords) -> Known:
     """Check the arguments of ``iso_twist2d``."""
     check_whole(groups, "groups")
     check_whole(reduce, "reduce")
@@ -179,7 +182,7 @@ def _check_iso(input: Tensor, weight: Tensor, bias: Tensor | None, groups: int, 
     check_vector(bias, "bias", weight)
     check_agreement(input, weight=weight, bias=bias)
     check_fit(input, (1, 1), (1, 1), "zeros")
-    return True
+    return Known()
 
 
 def _check_parameters(weight: Tensor, twist: Tensor, center: Tensor | None) -> None:

@@ -15,20 +15,22 @@ import triton.backends.nvidia
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, compile
 
-from convtwist._engine import triton_kernels, triton_tiles
+from convtwist._engine import triton_kernels, triton_registers, triton_tiles
 
 POINTERS = ("maps", "weights", "output", "bank", "factor", "products", "parts")
+ALIGNED = ("channels", "out", "stride_f", "stride_k")
 TOOL = Path(triton.backends.nvidia.__file__).parent / "bin" / "cuobjdump"
 
 
 def build(capability, kernel, dtype, blocks, stride=1, **options):
-    blocks, launch = dict(blocks), {}
-    for key in ("num_warps", "num_stages", "enable_fp_fusion"):
-        if key in blocks:
-            launch[key] = blocks.pop(key)
-    constants = {"S0": stride, "S1": stride, "P0": 1, "P1": 1, "D0": 1, "D1": 1, **blocks, **options}
+    blocks, launch = dict(blocks), {"enable_fp_fusion": True}
+    launch["num_warps"] = blocks.pop("num_warps")
+    names = inspect.signature(kernel.fn).parameters
+    constants = {"S0": stride, "S1": stride, "P0": 1, "P1": 1, "D0": 1, "D1": 1, "stride_n": 1, "WIDE": False,
+                 **blocks, **options}
+    constants = {name: value for name, value in constants.items() if name in names}
     signature, aligned = {}, {}
-    for k, name in enumerate(inspect.signature(kernel.fn).parameters):
+    for k, name in enumerate(names):
         if name in constants:
             signature[name] = "constexpr"
         elif name in POINTERS:
@@ -36,7 +38,7 @@ def build(capability, kernel, dtype, blocks, stride=1, **options):
             aligned[k,] = [["tt.divisibility", 16]]
         else:
             signature[name] = "fp32" if name.endswith("_unit") else "i32"
-            if name in ("channels", "out"):
+            if name in ALIGNED:
                 aligned[k,] = [["tt.divisibility", 16]]
     source = ASTSource(kernel, signature, constexprs=constants, attrs=aligned)
     binary = compile(source, target=GPUTarget("cuda", capability, 32), options=launch)
@@ -50,17 +52,23 @@ def build(capability, kernel, dtype, blocks, stride=1, **options):
 
 def main(capability):
     for dtype in ("fp32", "bf16"):
-        for bank, first, count in (("similarity", 0, 2), ("first_order", 0, 8), ("iso", 1, 4)):
-            build(capability, triton_kernels.bank_kernel, dtype, triton_tiles.bank_tiles(256, 14), BANK=bank,
-                  FIRST=first, COUNT=count, SCALE=1.0, TRANSPOSED=True, WIDE=False)
+        for bank in ("similarity", "iso"):
+            build(capability, triton_registers.near_bank_kernel, dtype, triton_tiles.near_tiles(256, 14), BANK=bank,
+                  SCALE=1.0, TRANSPOSED=True)
+        for bank, count in (("similarity", 2), ("first_order", 8)):
+            build(capability, triton_kernels.bank_kernel, dtype, triton_tiles.bank_tiles(256, 14), 2, BANK=bank,
+                  COUNT=count, SCALE=1.0, TRANSPOSED=False)
         build(capability, triton_kernels.spread_kernel, dtype, triton_tiles.spread_tiles(128, 28), 2,
-              BANK="similarity", COUNT=2, WIDE=False)
+              BANK="similarity", COUNT=2)
+    large = capability >= 90
     for dtype in ("fp16", "bf16"):
-        for transposed in (False, True):
-            build(capability, triton_kernels.add_kernel, dtype, triton_tiles.add_tiles(64, 64, 56), BANK="similarity",
-                  COUNT=2, SCALE=1.0, TRANSPOSED=transposed, KEEP=True, WIDE=False)
-        build(capability, triton_kernels.products_kernel, dtype, triton_tiles.product_tiles(64, 64, 56),
-              BANK="similarity", COUNT=2, SCALE=1.0, WIDE=False)
+        for bank, channels in (("similarity", 64), ("iso", 64), *([("similarity", 128)] if large else [])):
+            for back in (False, True):
+                blocks = triton_tiles.mix_tiles(channels, channels, 28)
+                if back:
+                    blocks = triton_tiles.back_tiles(channels, channels, 28, large)
+                build(capability, triton_registers.fields_kernel, dtype, blocks, BANK=bank, SCALE=1.0, TRANSPOSED=back,
+                      MIX=True, KEEP=bank != "iso", MULTIPLY=back)
 
 
 if __name__ == "__main__":

@@ -16,14 +16,14 @@ import pytest
 import torch
 from scorecard import record
 
-from convtwist import ConvTwist2d, IsoTwist2d, _engine
+from convtwist import ConvTwist2d, IsoTwist2d, _arguments, _engine
 from convtwist._engine import gpu, steps
 from convtwist._engine.autograd import apply_step
 from convtwist.functional import conv_twist2d
 
 pytest.importorskip("triton", reason="the kernels need Triton: pip install triton, on Linux")
 
-from convtwist._engine import triton_blocks, triton_kernels, triton_tiles
+from convtwist._engine import triton_blocks, triton_kernels, triton_registers, triton_steps, triton_tiles
 
 torch.set_num_threads(1)
 
@@ -49,11 +49,17 @@ def draw(seed, *shape, dtype=torch.float32, device="cpu"):
 
 
 @pytest.fixture(autouse=True)
-def forgetful():
-    """Let no test use what another one's settings have led to."""
-    triton_blocks._walk.cache_clear()
+def forgetful(monkeypatch):
+    """Let no test use what another one's settings have led to, and no convolution round ``float32`` to TF32."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    forget()
     yield
-    triton_blocks._walk.cache_clear()
+    forget()
+
+
+def forget():
+    triton_steps.prepared.cache_clear()
+    _arguments._PASSED.clear()
 
 
 @pytest.fixture(params=["registers", "bank"])
@@ -75,10 +81,12 @@ def engine(monkeypatch):
         monkeypatch.setattr(gpu, "holds", lambda maps: maps.device.type == "cpu")
         monkeypatch.setattr(gpu, "_usable", lambda index: True)
     calls = []
-    for name in ("add_fields", "add_transposed"):
-        monkeypatch.setattr(triton_blocks, name, partial(
-            lambda do, *given, **named: calls.append(do.__name__) or do(*given, **named),
-            getattr(triton_blocks, name)))
+    for kind, name in itertools.product((triton_steps.TwistOnGPU, triton_steps.IsoOnGPU), ("forward", "gradient")):
+        def watched(self, *given, do=getattr(kind, name), **named):
+            calls.append(do.__name__)
+            return do(self, *given, **named)
+
+        monkeypatch.setattr(kind, name, watched)
     return calls
 
 
@@ -103,8 +111,9 @@ def both(step, tensors, layout=LAST):
     expected = output.detach(), *torch.autograd.grad(output, leaves, slope.double())
     source, *parameters = tensors
     source, slope = source.to(memory_format=layout), slope.to(source.device, memory_format=layout)
-    found = step.forward(source, *parameters, blocks=triton_blocks)
-    gradients = step.gradient(slope, source, *parameters[:-1], wanted=(True,) * len(tensors), blocks=triton_blocks)
+    step = gpu.prepared(step, source, parameters[-2])
+    found = step.forward(source, *parameters)
+    gradients = step.gradient(slope, source, *parameters[:-1], wanted=(True,) * len(tensors))
     return (found, *gradients), expected
 
 
@@ -122,6 +131,7 @@ def twist_case(operators, channels=3, size=(5, 6), dtype=torch.float32, device="
     slow((1, 2), (2, 1), (1, 1), "centered", torch.contiguous_format),
     slow((1, 1), (2, 1), (3, 0), "legacy", torch.contiguous_format),
     slow((1, 1), (1, 2), (4, 1), "centered", LAST),  # more than the transposed stencil's reach
+    slow((1, 1), (1, 1), (3, 4), "centered", LAST),
 ])
 def test_the_twist_agrees_with_float64(operators, stride, dilation, padding, coords, layout, way, device):
     step = steps.TwistStep(padding, dilation, coords, 1, stride)
@@ -194,12 +204,14 @@ def test_what_is_frozen_is_not_computed_and_the_rest_is_the_same(wanted, stride,
     source, weight, twist, _ = twist_case("similarity", device=device)
     step = steps.TwistStep((1, 1), (1, 1), "centered", 1, stride)
     slope = draw(5, 2, 4, *step.size(5, 6), device=device)
-    every = dict(zip((0, 2), step.gradient(slope, source, weight, twist, wanted=(True, False, True, False),
-                                           blocks=triton_blocks), strict=True))
-    some = step.gradient(slope, source, weight, twist, wanted=(wanted[0], False, wanted[1], False),
-                         blocks=triton_blocks)
-    for found, k in zip(some, [k for k, want in zip((0, 2), wanted, strict=True) if want], strict=True):
-        torch.testing.assert_close(found, every[k])
+    step = gpu.prepared(step, source, twist)
+    every = step.gradient(slope, source, weight, twist, wanted=(True, False, True, False))
+    some = step.gradient(slope, source, weight, twist, wanted=(wanted[0], False, wanted[1], False))
+    for found, expected, want in zip(some, every, (wanted[0], False, wanted[1], False), strict=True):
+        if want:
+            torch.testing.assert_close(found, expected)
+        else:
+            assert found is None
 
 
 @device
@@ -207,6 +219,7 @@ def test_a_bank_is_made_in_batches_that_fit(monkeypatch, device):
     """One image at a time, or all: the same, and no bank is larger than the limit says."""
     step, tensors = steps.TwistStep((1, 1), (1, 1), "centered"), twist_case("similarity", device=device)
     whole, _ = both(step, tensors)
+    forget()
     monkeypatch.setattr(triton_tiles, "BANK_LIMIT", 1)
     parts, _ = both(step, tensors)
     for a, b in zip(whole, parts, strict=True):
@@ -217,18 +230,20 @@ def test_a_bank_is_made_in_batches_that_fit(monkeypatch, device):
 def test_the_same_bits_every_time(device):
     step, tensors = steps.TwistStep((1, 1), (1, 1), "centered"), twist_case("similarity", 16, device=device,
                                                                            dtype=torch.bfloat16)
-    assert triton_tiles.in_registers(16, 4, torch.bfloat16)
+    assert triton_tiles.in_registers("similarity", 16, 4, torch.bfloat16, True)
     for a, b in zip(both(step, tensors)[0], both(step, tensors)[0], strict=True):
         assert torch.equal(a, b)
 
 
 def test_few_channels_are_mixed_from_registers_and_many_by_cublas():
     half = torch.bfloat16
-    assert triton_tiles.in_registers(64, 64, half) and triton_tiles.in_registers(3, 64, torch.float16)
-    assert not triton_tiles.in_registers(256, 256, half) and not triton_tiles.in_registers(64, 128, half)
-    assert not triton_tiles.in_registers(64, 64, torch.float32), "cuBLAS multiplies float32 better"
+    chosen = partial(triton_tiles.in_registers, "similarity")
+    assert chosen(64, 64, half, False) and chosen(3, 128, torch.float16, True)
+    assert not chosen(256, 256, half, True) and not chosen(64, 256, half, True) and not chosen(128, 128, half, False)
+    assert not triton_tiles.in_registers("iso", 128, 128, half, True)
+    assert not chosen(64, 64, torch.float32, True), "cuBLAS multiplies float32 better"
     for channels, out, rows in itertools.product((1, 3, 64, 100, 128), (1, 64, 128), (1, 7, 56)):
-        for blocks in (triton_tiles.mix_tiles(channels, out, rows), triton_tiles.back_tiles(channels, out, rows)):
+        for blocks in (triton_tiles.mix_tiles(channels, out, rows), triton_tiles.back_tiles(channels, out, rows, True)):
             assert blocks["BK"] >= max(16, channels) and blocks["BN"] >= 16 and blocks["ROWS"] <= rows
 
 
@@ -238,8 +253,8 @@ def test_float16_stays_finite_where_the_input_does(way, device):
     u = torch.full((1, 1, 4, 4), 20000.0, dtype=torch.float16, device=device)
     u[..., ::2] *= -1
     weight, twist = torch.zeros(1, 1, 3, 3), torch.full((8, 1, 1), 0.01)
-    output = steps.TwistStep((1, 1), (1, 1), "centered").forward(
-        u, *(t.to(u) for t in (weight, twist)), None, blocks=triton_blocks)
+    step = gpu.prepared(steps.TwistStep((1, 1), (1, 1), "centered"), u, twist)
+    output = step.forward(u, *(t.to(u) for t in (weight, twist)), None)
     assert output.isfinite().all() and output.abs().max() > 100
 
 
@@ -251,7 +266,7 @@ def test_autocast_and_all_types_take_the_kernels(make, engine, device):
     with torch.autocast(device, dtype=torch.bfloat16):
         output = layer(u)
     output.float().sum().backward()
-    assert output.dtype == torch.bfloat16 and engine == ["add_fields", "add_transposed"]
+    assert output.dtype == torch.bfloat16 and engine == ["forward", "gradient"]
     gradients = [p.grad.clone() for p in layer.parameters()]
     assert all(g.dtype == torch.float32 for g in gradients)
     engine.clear()
@@ -275,7 +290,7 @@ def test_compiled_without_a_graph_break(make, cast, engine, device):
         with torch.autocast(device, dtype=torch.bfloat16, enabled=cast):
             output = module(u)
         found.append((output, *torch.autograd.grad(output.float().pow(2).sum(), list(layer.parameters()))))
-        assert engine == ["add_fields", "add_transposed"]
+        assert engine == ["forward", "gradient"]
     for a, b in zip(*found, strict=True):  # another layout, and so another order of rounding
         assert relative(a, b.double().cpu()) < (2e-2 if cast else 2e-6)
 
@@ -287,7 +302,7 @@ def test_steps_channels_and_checkpoints(engine, device):
     u = draw(1, 1, 8, 4, 5, device=device).requires_grad_()
     output = torch.utils.checkpoint.checkpoint(layer, u, use_reentrant=False)
     ours = output.detach(), *torch.autograd.grad(output.sum(), [u, *layer.parameters()])
-    assert engine.count("add_fields") == 4 and engine.count("add_transposed") == 2
+    assert engine.count("forward") == 4 and engine.count("gradient") == 2
     layer, v = layer.double(), u.detach().double().requires_grad_()
     output = layer(v)
     expected = output.detach(), *torch.autograd.grad(output.sum(), [v, *layer.parameters()])
@@ -301,7 +316,8 @@ def test_second_derivatives_and_transforms_go_the_plain_way(engine, device):
     tensors = twist_case("similarity", size=(3, 4), device=device)
     step = steps.TwistStep((1, 1), (1, 1), "centered")
     leaves = [t.double().requires_grad_() for t in tensors]
-    assert torch.autograd.gradcheck(lambda *t: conv_twist2d(*t, padding=1), leaves, fast_mode=True) and engine == []
+    assert torch.autograd.gradcheck(lambda *t: conv_twist2d(*t, padding=1), leaves, fast_mode=True,
+                                    nondet_tol=1e-9) and engine == []  # cuDNN's convolutions differ in the last bits
     leaves = [t.clone().requires_grad_() for t in tensors]
     (first,) = torch.autograd.grad(apply_step(step, *leaves).pow(2).sum(), leaves[0], create_graph=True)
     (second,) = torch.autograd.grad(first.pow(2).sum(), leaves[2])
@@ -336,17 +352,22 @@ def test_an_old_triton_and_a_broken_one_are_named(monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("capability", ["80", "90"])
 def test_every_kernel_compiles_to_machine_code_without_a_gpu(capability):
-    """For the A100's and the H100's generation; with the chosen blocks no register is spilled to memory."""
+    """For the A100's and the H100's generation.
+
+    The quickest of the back kernels, as measured on an H200, spill some words; so much is let pass.
+    """
     command = [sys.executable, Path(__file__).with_name("machine_code.py"), capability]
     surroundings = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
     surroundings["PYTHONPATH"] = os.pathsep.join(map(str, (Path(__file__).parents[1], *sys.path[1:])))
     done = subprocess.run(command, env=surroundings, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     lines = [line.split() for line in done.stdout.splitlines()]
-    assert len(lines) == 14 and {line[0] for line in lines} == set(triton_kernels.__all__)
+    assert len(lines) == (22 if capability == "90" else 18)
+    assert {line[0] for line in lines} == {*triton_kernels.__all__, *triton_registers.__all__}
     for name, dtype, bank, registers, spilled, shared in lines:
-        assert int(registers) <= 255 and int(shared) <= 99 * 1024, name
-        assert int(spilled) == 0, f"{name} {dtype} {bank} spills {spilled} bytes: choose smaller blocks"
+        assert int(registers) <= 255 and int(shared) <= (227 if capability == "90" else 99) * 1024, name
+        most = 32 if name == "fields_kernel" else 0
+        assert int(spilled) <= most, f"{name} {dtype} {bank} spills {spilled} bytes: choose smaller blocks"
 
 
 def test_importing_the_package_imports_no_triton():
@@ -382,31 +403,54 @@ def test_a_cuda_graph_holds_a_training_step(dtype, device):
         torch.testing.assert_close(ours, theirs)
 
 
+@device
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_maps_at_any_address_one_after_the_other(dtype, way, device):
+    """What was compiled for maps at multiples of 16 bytes isn't used for others, nor the other way round."""
+    step = steps.TwistStep((1, 1), (1, 1), "centered")
+    tensors = twist_case("similarity", 8, dtype=dtype, device=device)
+    memory = torch.zeros(tensors[0].numel() + 3, dtype=dtype, device=device)
+    results = []
+    for offset in (0, 0, 1, 0, 3):
+        source = memory[offset:].as_strided(tensors[0].shape, (240, 1, 48, 8), offset)
+        source.copy_(tensors[0])
+        found, expected = both(step, [source, *tensors[1:]])
+        assert_close(found, expected, dtype, f"offset {offset}")
+        if not offset:
+            results.append(found)
+    for found in results[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(found, results[0], strict=True))
+
+
 @on_cuda
 @pytest.mark.parametrize("channels", [64, 256])
 @pytest.mark.parametrize("cast", [None, torch.float16, torch.bfloat16])
-def test_two_steps_of_training_as_the_plain_way(channels, cast, device, monkeypatch):
-    losses = {}
-    for name in ("kernels", "plain"):
+def test_two_steps_of_training_as_near_to_float64_as_the_plain_way(channels, cast, device, monkeypatch):
+    found = {}
+    for name in ("kernels", "plain", "exact"):
+        forget()
         if name == "plain":
             monkeypatch.setattr(gpu, "serves", lambda tensors: False)
         torch.manual_seed(0)
-        network = torch.nn.Sequential(ConvTwist2d(channels, channels, padding=1), torch.nn.BatchNorm2d(channels),
-                                      torch.nn.ReLU(), ConvTwist2d(channels, channels, stride=2, padding=1),
+        # Without a bias in front of the BatchNorm, whose gradient would be nothing but rounding.
+        network = torch.nn.Sequential(ConvTwist2d(channels, channels, padding=1, bias=False),
+                                      torch.nn.BatchNorm2d(channels), torch.nn.ReLU(),
+                                      ConvTwist2d(channels, channels, stride=2, padding=1),
                                       IsoTwist2d(channels, 16)).to(device, memory_format=LAST)
-        optimizer = torch.optim.SGD(network.parameters(), lr=1e-3)
         u = draw(1, 4, channels, 14, 14, device=device).to(memory_format=LAST)
+        if name == "exact":
+            network, u = network.double(), u.double()
+        optimizer = torch.optim.SGD(network.parameters(), lr=1e-3)
         for _ in range(2):
             optimizer.zero_grad()
-            with torch.autocast("cuda", dtype=cast or torch.float16, enabled=cast is not None):
-                loss = network(u).float().pow(2).mean()
+            with torch.autocast("cuda", dtype=cast or torch.float16, enabled=cast is not None and name != "exact"):
+                loss = network(u).double().pow(2).mean()
             loss.backward()
             optimizer.step()
-        losses[name] = loss.item(), [p.grad.double().cpu() for p in network.parameters()]
-    most = {None: 1e-3, torch.float16: 2e-2, torch.bfloat16: 8e-2}[cast]  # the plain way has its own errors, and TF32
-    assert losses["kernels"][0] == pytest.approx(losses["plain"][0], rel=most)
-    for ours, theirs in zip(losses["kernels"][1], losses["plain"][1], strict=True):
-        assert (ours - theirs).norm() <= most * theirs.norm() + 1e-6
+        found[name] = [loss.detach(), *(p.grad for p in network.parameters())]
+    for ours, plain, exact in zip(*found.values(), strict=True):
+        error, usual = (relative(given, exact.double().cpu()) for given in (ours, plain))
+        assert error <= 1.5 * usual + 1e-6, f"{error:.1e}, the plain way {usual:.1e}"
 
 
 @on_cuda

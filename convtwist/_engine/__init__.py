@@ -15,7 +15,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from convtwist._arguments import Coords, is_exporting, is_tracing
+from convtwist._arguments import Coords, Known, is_exporting, is_tracing
 from convtwist._engine import custom_ops, gpu, stacked
 from convtwist._engine.autograd import apply_step
 from convtwist._engine.steps import IsoStep, TwistStep, like_last
@@ -27,8 +27,13 @@ _twist_step, _iso_step = lru_cache(TwistStep), lru_cache(IsoStep)
 
 
 def conv_twist(source: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | None, stride: tuple[int, int],
-               padding: tuple[int, int], dilation: tuple[int, int], groups: int, coords: Coords) -> Tensor | None:
+               padding: tuple[int, int], dilation: tuple[int, int], groups: int, coords: Coords,
+               known: Known) -> Tensor | None:
     """Compute ``ConvTwist2d``, padded with zeros; ``None`` where nothing here does it sooner."""
+    if known.route is not None and not _watched():  # as the last time, on a GPU
+        source, weight, bias = gpu.as_computed(source, weight, bias)
+        if source.dtype is known.route.dtype:
+            return apply_step(known.route, source, weight, twist, bias)
     if gpu.holds(source):
         if not (_on_gpu(source, weight, twist, bias) and gpu.gains(source.shape[1], groups)):
             return stacked.conv_twist(source, weight, twist, bias, stride, padding, dilation, groups, coords)
@@ -41,12 +46,19 @@ def conv_twist(source: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | Non
         return custom_ops.twist(source, weight, twist, bias, padding, dilation, coords, groups, stride)
     if _watched():
         return None
-    return apply_step(_twist_step(padding, dilation, coords, groups, stride), source, weight, twist, bias)
+    step = _twist_step(padding, dilation, coords, groups, stride)
+    if gpu.holds(source):
+        step = known.route = gpu.prepared(step, source, twist)
+    return apply_step(step, source, weight, twist, bias)
 
 
 def iso_twist(source: Tensor, weight: Tensor, bias: Tensor | None, reduce: int, groups: int,
-              coords: Coords) -> Tensor | None:
+              coords: Coords, known: Known) -> Tensor | None:
     """Compute ``IsoTwist2d``; ``None`` where nothing here does it sooner."""
+    if known.route is not None and not _watched():
+        source, bias = gpu.as_computed(source, bias)
+        if source.dtype is known.route.dtype:
+            return apply_step(known.route, source, weight, bias)
     if gpu.holds(source):
         if not (_on_gpu(source, weight, bias) and IsoStep.covers(source, reduce, groups)):
             return stacked.iso_twist(source, weight, bias, reduce, groups, coords)
@@ -57,7 +69,10 @@ def iso_twist(source: Tensor, weight: Tensor, bias: Tensor | None, reduce: int, 
         return custom_ops.iso(source, weight, bias, reduce, coords) if custom_ops.allowed() else None
     if _watched():
         return None
-    return apply_step(_iso_step(reduce, coords), source, weight, bias)
+    step = _iso_step(reduce, coords)
+    if gpu.holds(source):
+        step = known.route = gpu.prepared(step, source, weight)
+    return apply_step(step, source, weight, bias)
 
 
 def laid_like(maps: Tensor, source: Tensor) -> Tensor:
@@ -79,9 +94,10 @@ def _suits(source: Tensor, *parameters: Tensor | None) -> bool:
 
 def _on_gpu(source: Tensor, *parameters: Tensor | None) -> bool:
     """Say whether there is anything for these tensors on a GPU."""
-    tensors = source, *parameters
-    return (all(type(t) in (Tensor, torch.nn.Parameter) for t in tensors if t is not None)
-            and source.numel() > 0 and not is_tracing() and gpu.serves(tensors))
+    for tensor in (source, *parameters):
+        if not (tensor is None or type(tensor) is Tensor or type(tensor) is torch.nn.Parameter):
+            return False
+    return source.numel() > 0 and not is_tracing() and gpu.serves((source, *parameters))
 
 
 def _watched() -> bool:

@@ -7,7 +7,7 @@ same again for the gradient.  For a layer ``(source, *weights, bias)``, linear i
 rest together, all but the two quick passes follow from the plain layer.  A *step* therefore has three methods:
 
 - ``forward(source, *weights, bias)`` and ``gradient(slope, source, *weights, wanted=...)``, the quick passes; the
-  second returns the gradients of those arguments for which ``wanted`` holds ``True``;
+  second returns a gradient for each argument, or ``None`` where ``wanted`` holds ``False``;
 - ``plain(source, *weights, bias)``, the same layer in PyTorch's own operations.
 """
 
@@ -48,15 +48,14 @@ class _Layer(Function):
 
     @staticmethod
     def backward(ctx, slope):
-        *tensors, _ = ctx.saved_tensors
-        wanted = ctx.needs_input_grad[1:]
+        tensors, wanted = ctx.saved_tensors[:-1], ctx.needs_input_grad[1:]
         # torch.autograd.grad(is_grads_batched=True) hands many slopes over as one, in a type that Function ignores.
         if is_legacy_batchedtensor(slope):
             found = _batched_gradient(ctx.step, wanted, slope, *tensors)
-        elif torch.is_grad_enabled() or _transformed() or forward_ad._current_level >= 0:
+        elif torch.is_grad_enabled() or forward_ad._current_level >= 0 or _transformed():
             found = _Gradient.apply(ctx.step, wanted, slope, *tensors)
         else:  # nobody differentiates this again
-            found = ctx.step.gradient(slope, *tensors, wanted=wanted)
+            return None, *ctx.step.gradient(slope, *tensors, wanted=wanted)
         found = iter(found)
         return None, *(next(found) if want else None for want in wanted)
 
@@ -88,11 +87,12 @@ class _Eager(Function):
 
 
 class _Gradient(Function):
-    """The gradients that are wanted of source, weights and bias; differentiable again."""
+    """The gradients of source, weights and bias, those that are wanted; differentiable again."""
 
     @staticmethod
     def forward(step, wanted, slope, *tensors):
-        return tuple(step.gradient(slope, *tensors, wanted=wanted))
+        found = step.gradient(slope, *tensors, wanted=wanted)
+        return tuple(tensor for tensor, want in zip(found, wanted, strict=True) if want)
 
     @staticmethod
     def setup_context(ctx, inputs, output):

@@ -12,7 +12,7 @@ memory, the output gets.
 """
 
 from collections.abc import Callable, Sequence
-from types import ModuleType
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from convtwist._arguments import Coords, is_exporting
 from convtwist._engine import cpp, gpu
-from convtwist._engine.steps import IsoStep, TwistStep, like_last
+from convtwist._engine.steps import IsoStep, TwistStep, empty_like_convolved, like_last
 
 __all__ = ["allowed", "iso", "transformed", "twist"]
 
@@ -80,8 +80,11 @@ def _empty(maps: Tensor, last: bool, channels: int, height: int, width: int) -> 
     return maps.new_empty(maps.shape[0], channels, height, width)
 
 
-def _blocks(source: Tensor) -> ModuleType | None:
-    return None if gpu.holds(source) else cpp
+def _quick(step: TwistStep | IsoStep, method: str, source: Tensor, weights: Tensor) -> Callable[..., Any]:
+    """Return a method of the step, on a GPU for maps of this shape, else with the fields in C++."""
+    if gpu.holds(source):
+        return getattr(gpu.prepared(step, source, weights), method)
+    return partial(getattr(step, method), blocks=cpp)
 
 
 def _register(name: str, make_step: Callable[..., TwistStep | IsoStep], weights: Sequence[str], options: str) -> None:
@@ -103,7 +106,8 @@ def _register(name: str, make_step: Callable[..., TwistStep | IsoStep], weights:
         last, *arguments = rest[count:]
         last = _is_last(source, last)
         weights = _weights(rest[:count], last)
-        return _laid(make_step(*arguments).forward(_laid(source, last), *weights, blocks=_blocks(source)), last)
+        forward = _quick(make_step(*arguments), "forward", source, weights[-2])
+        return _laid(forward(_laid(source, last), *weights), last)
 
     def fake_layer(source, weight, *rest):
         last, *arguments = rest[count - 1 :]
@@ -114,9 +118,9 @@ def _register(name: str, make_step: Callable[..., TwistStep | IsoStep], weights:
         last = _is_last(source, last)
         maps = _laid(slope, last), _laid(source, last)
         weights = _weights(rest[: count - 1], last)
-        found = iter(make_step(*arguments).gradient(*maps, *weights, wanted=wanted, blocks=_blocks(source)))
-        found = [next(found) if want else slope.new_empty(0) for want in wanted]
-        return _laid(found[0], last) if wanted[0] else found[0], *(tensor.contiguous() for tensor in found[1:])
+        found = _quick(make_step(*arguments), "gradient", source, weights[-1])(*maps, *weights, wanted=wanted)
+        first, *others = (tensor if want else slope.new_empty(0) for tensor, want in zip(found, wanted, strict=True))
+        return _laid(first, last) if wanted[0] else first, *(tensor.contiguous() for tensor in others)
 
     def fake_gradient(slope, source, *rest):
         *_, wanted = rest

@@ -10,14 +10,14 @@ import importlib.metadata
 import importlib.util
 import os
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from functools import cache
+from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["as_computed", "computed_type", "gains", "holds", "serves", "triton_missing", "why_not", "without_autocast"]
+__all__ = ["as_computed", "computed_type", "gains", "holds", "prepared", "serves", "triton_missing", "why_not"]
 
 _DTYPES = torch.float32, torch.float16, torch.bfloat16
 _OLDEST = (3, 3)  # of Triton: before, its functions take no tuples
@@ -32,12 +32,14 @@ def holds(maps: Tensor) -> bool:
 
 def serves(tensors: Sequence[Tensor | None]) -> bool:
     """Say whether a layer of these tensors, the input first, is computed by the kernels."""
-    given = [tensor for tensor in tensors if tensor is not None]
-    if not all(map(holds, given)) or not _usable(given[0].device.index):
+    first = tensors[0]
+    if first is None or not holds(first) or not _usable(first.device.index):
         return False
-    if torch.is_autocast_enabled(given[0].device.type):
-        return all(tensor.dtype in _DTYPES for tensor in given)
-    return given[0].dtype in _DTYPES and all(tensor.dtype == given[0].dtype for tensor in given)
+    kinds = _DTYPES if torch.is_autocast_enabled(first.device.type) else (first.dtype,)
+    for tensor in tensors:
+        if tensor is not None and (tensor.dtype not in kinds or not holds(tensor)):
+            return False
+    return first.dtype in _DTYPES
 
 
 def gains(channels: int, groups: int) -> bool:
@@ -61,12 +63,16 @@ def as_computed(*tensors: Any) -> list[Any]:
     return [tensor if tensor is None or tensor.dtype == dtype else tensor.to(dtype) for tensor in tensors]
 
 
-def without_autocast(maps: Tensor) -> AbstractContextManager[Any]:
-    """Keep autocast out of a step on a GPU: its types have been chosen."""
-    device = maps.device.type
-    if holds(maps) and torch.is_autocast_enabled(device):
-        return torch.autocast(device, enabled=False)
-    return nullcontext()
+def prepared(step: Any, source: Tensor, weights: Tensor) -> Any:
+    """Return a step of ``steps`` as one of ``triton_steps``, for maps of this shape and these mixing weights."""
+    return _steps().prepared(step, source.shape, weights.shape, source.dtype, source.device)
+
+
+@cache
+def _steps() -> ModuleType:
+    from convtwist._engine import triton_steps
+
+    return triton_steps
 
 
 @cache

@@ -5,8 +5,8 @@ Book: chapter 13.  Source: new here.
 Written out plainly, a layer makes a bank of fields as large as several inputs, keeps it for the backward pass, and
 mixes it into another output.  Memory takes the time, not arithmetic.  So here:
 
-- The fields of a few images at a time are made in a buffer that stays in the cache (``blocks``), or by a GPU's kernels
-  (``triton_blocks``); their mixture is added into the output.
+- The fields of a few images at a time are made in a buffer that stays in the cache (``blocks``); their mixture is added
+  into the output.  On a GPU other hands do the same (``triton_steps``).
 - Nothing but the input is kept.  The fields' transposes, applied to the incoming gradient, serve both gradients: they
   are mixed into that of the input, and multiplied with the input they give that of the mixing weights.
 - The convolution of ``ConvTwist2d``, forward and backward, keeps the caller's memory layout: it decides the last bits,
@@ -25,10 +25,9 @@ from torch import Tensor
 
 from convtwist._arguments import Coords
 from convtwist._engine import blocks as on_cpu
-from convtwist._engine import gpu
 from convtwist.operators import BY_FIELDS, plain, plain_isotropic
 
-__all__ = ["IsoStep", "TwistStep", "like_last"]
+__all__ = ["IsoStep", "TwistStep", "empty_like_convolved", "joined", "like_last", "parted"]
 
 
 @dataclass(frozen=True)
@@ -62,26 +61,23 @@ class TwistStep:
     def forward(self, source: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | None,
                 blocks: ModuleType | None = None) -> Tensor:
         """Compute the layer."""
-        with gpu.without_autocast(source):
-            output = F.conv2d(source, weight, bias, self.stride, self.padding, self.dilation, self.groups)
-            (blocks or _blocks(source)).add_fields(output, source, _joined(twist, self.groups),
-                                                   BY_FIELDS[twist.shape[0]], self.stride, self.padding, self.dilation,
-                                                   self.coords)
-            return output
+        output = F.conv2d(source, weight, bias, self.stride, self.padding, self.dilation, self.groups)
+        (blocks or on_cpu).add_fields(output, source, joined(twist, self.groups), BY_FIELDS[twist.shape[0]],
+                                      self.stride, self.padding, self.dilation, self.coords)
+        return output
 
     def gradient(self, slope: Tensor, source: Tensor, weight: Tensor, twist: Tensor, *, wanted: Sequence[bool],
-                 blocks: ModuleType | None = None) -> list[Tensor]:
-        """Return the wanted gradients."""
-        with gpu.without_autocast(source):
-            d_source, d_weight, d_bias = torch.ops.aten.convolution_backward(
-                slope, source, weight, [weight.shape[0]], self.stride, self.padding, self.dilation, False, [0, 0],
-                self.groups, [wanted[0], wanted[1], wanted[3]])
-            d_twist = None
-            if wanted[0] or wanted[2]:
-                d_twist = _parted((blocks or _blocks(source)).add_transposed(
-                    d_source if wanted[0] else None, slope, source, _joined(twist, self.groups), wanted[2],
-                    BY_FIELDS[twist.shape[0]], self.stride, self.padding, self.dilation, self.coords), self.groups)
-            return _only(wanted, d_source, d_weight, d_twist, d_bias)
+                 blocks: ModuleType | None = None) -> tuple[Tensor | None, ...]:
+        """Return the wanted gradients, and ``None`` for the others."""
+        d_source, d_weight, d_bias = torch.ops.aten.convolution_backward(
+            slope, source, weight, [weight.shape[0]], self.stride, self.padding, self.dilation, False, [0, 0],
+            self.groups, [wanted[0], wanted[1], wanted[3]])
+        d_twist = None
+        if wanted[0] or wanted[2]:
+            d_twist = parted((blocks or on_cpu).add_transposed(
+                d_source if wanted[0] else None, slope, source, joined(twist, self.groups), wanted[2],
+                BY_FIELDS[twist.shape[0]], self.stride, self.padding, self.dilation, self.coords), self.groups)
+        return d_source, d_weight, d_twist if wanted[2] else None, d_bias
 
 
 @dataclass(frozen=True)
@@ -109,40 +105,29 @@ class IsoStep:
 
     def forward(self, source: Tensor, weight: Tensor, bias: Tensor | None, blocks: ModuleType | None = None) -> Tensor:
         """Compute the layer."""
-        output = _empty(source, weight.shape[0], *self.size(*source.shape[-2:]))
+        output = empty_like_convolved(source, weight.shape[0], *self.size(*source.shape[-2:]))
         if bias is not None:
             output.copy_(bias.view(-1, 1, 1))
-        with gpu.without_autocast(source):
-            (blocks or _blocks(source)).add_fields(output, source, weight.movedim(2, 0), "iso", (1, 1), (1, 1), (1, 1),
-                                                   self.coords, keep=bias is not None, reduce=self.reduce)
+        (blocks or on_cpu).add_fields(output, source, weight.movedim(2, 0), "iso", (1, 1), (1, 1), (1, 1), self.coords,
+                                      keep=bias is not None, reduce=self.reduce)
         return output
 
     def gradient(self, slope: Tensor, source: Tensor, weight: Tensor, *, wanted: Sequence[bool],
-                 blocks: ModuleType | None = None) -> list[Tensor]:
-        """Return the wanted gradients."""
-        with gpu.without_autocast(source):
-            d_bias = slope.sum((0, 2, 3)) if wanted[2] else None
-            if self.reduce > 1:  # the transpose of averaging
-                slope = F.interpolate(slope, scale_factor=self.reduce) / self.reduce**2
-            d_source = _empty(source, *source.shape[1:]) if wanted[0] else None
-            d_weight = None
-            if wanted[0] or wanted[1]:
-                d_weight = (blocks or _blocks(source)).add_transposed(
-                    d_source, slope, source, weight.movedim(2, 0), wanted[1], "iso", (1, 1), (1, 1), (1, 1),
-                    self.coords, keep=False).movedim(0, 2).contiguous()
-            return _only(wanted, d_source, d_weight, d_bias)
+                 blocks: ModuleType | None = None) -> tuple[Tensor | None, ...]:
+        """Return the wanted gradients, and ``None`` for the others."""
+        d_bias = slope.sum((0, 2, 3)) if wanted[2] else None
+        if self.reduce > 1:  # the transpose of averaging
+            slope = F.interpolate(slope, scale_factor=self.reduce) / self.reduce**2
+        d_source = empty_like_convolved(source, *source.shape[1:]) if wanted[0] else None
+        d_weight = None
+        if wanted[0] or wanted[1]:
+            d_weight = (blocks or on_cpu).add_transposed(
+                d_source, slope, source, weight.movedim(2, 0), wanted[1], "iso", (1, 1), (1, 1), (1, 1),
+                self.coords, keep=False).movedim(0, 2).contiguous()
+        return d_source, d_weight if wanted[1] else None, d_bias
 
 
-def _blocks(source: Tensor) -> ModuleType:
-    """Return what makes the fields where the input is."""
-    if gpu.holds(source):
-        from convtwist._engine import triton_blocks
-
-        return triton_blocks
-    return on_cpu
-
-
-def _joined(twist: Tensor, groups: int) -> Tensor:
+def joined(twist: Tensor, groups: int) -> Tensor:
     """Lay the weights of groups, ``(fields, out, in / groups)``, out as one, ``(fields, out, in)``."""
     if groups == 1:
         return twist
@@ -152,7 +137,7 @@ def _joined(twist: Tensor, groups: int) -> Tensor:
     return whole.flatten(3).flatten(1, 2)
 
 
-def _parted(whole: Tensor, groups: int) -> Tensor:
+def parted(whole: Tensor, groups: int) -> Tensor:
     """Return from ``(fields, out, in)`` what belongs to groups, ``(fields, out, in / groups)``."""
     if groups == 1:
         return whole
@@ -171,11 +156,8 @@ def like_last(tensor: Tensor) -> bool:
     return True
 
 
-def _empty(source: Tensor, channels: int, height: int, width: int) -> Tensor:
+def empty_like_convolved(source: Tensor, channels: int, height: int, width: int) -> Tensor:
+    """Return an output without content, laid out as a convolution would."""
     layout = torch.channels_last if like_last(source) else torch.contiguous_format
-    return torch.empty((len(source), channels, height, width), dtype=source.dtype, device=source.device,
+    return torch.empty((source.shape[0], channels, height, width), dtype=source.dtype, device=source.device,
                        memory_format=layout)
-
-
-def _only(wanted: Sequence[bool], *gradients: Tensor | None) -> list[Tensor]:
-    return [gradient for gradient, want in zip(gradients, wanted, strict=True) if want and gradient is not None]

@@ -1,4 +1,4 @@
-"""The fields of a layer and their transposes on a GPU: what ``blocks`` does on a CPU, by the kernels in Triton.
+"""The fields of a layer, or their transposes, on a GPU: mixed into maps, and multiplied with maps, by Triton's kernels.
 
 Book: chapter 13.  Source: new here.
 
@@ -15,8 +15,7 @@ On small maps Python takes longer than the GPU.  So what depends on shapes and o
 # A machine without a GPU need not have Triton.
 # pyright: reportMissingImports=false
 
-from collections.abc import Iterable
-from functools import lru_cache
+from collections.abc import Iterable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -28,69 +27,33 @@ from convtwist._engine import triton_tiles as tiles
 from convtwist._engine.triton_launch import Launcher, interpreted
 from convtwist.operators import OPERATORS, Bank
 
-__all__ = ["add_fields", "add_transposed"]
+__all__ = ["Walk", "in_last"]
 
 _Pair = tuple[int, int]
+_WIDE_PRODUCTS = "out_dtype" in (torch.mm.__doc__ or "")  # from torch 2.8
 
 
-def add_fields(output: Tensor, source: Tensor, weights: Tensor, operators: Bank, stride: _Pair, padding: _Pair,
-               dilation: _Pair, coords: Coords, *, keep: bool = True, reduce: int = 1) -> None:
-    """Do what ``blocks.add_fields`` does."""
-    source = _last(source)
-    target = output if _is_last(output) else torch.empty_like(output, memory_format=torch.channels_last)
-    rows, columns = target.shape[2] * reduce, target.shape[3] * reduce
-    walk = _walk(operators, source.shape, (rows, columns), weights.shape[1], source.dtype, source.device, coords,
-                 stride, padding, dilation, False, reduce)
-    walk.mix(source, target, weights, keep and target is output)
-    if target is not output:
-        output.add_(target) if keep else output.copy_(target)
-
-
-def add_transposed(d_source: Tensor | None, slope: Tensor, source: Tensor, weights: Tensor, wanted: bool,
-                   operators: Bank, stride: _Pair, padding: _Pair, dilation: _Pair, coords: Coords, *,
-                   keep: bool = True) -> Tensor:
-    """Do what ``blocks.add_transposed`` does."""
-    slope, source = _last(slope), _last(source)
-    target = d_source
-    if d_source is not None and not _is_last(d_source):
-        target = torch.empty_like(d_source, memory_format=torch.channels_last)
-        if keep:
-            target.copy_(d_source)
-    out, channels = weights.shape[1:]
-    fixed = source.dtype, source.device, coords, stride
-    if stride == (1, 1):
-        turned = (2 * dilation[0] - padding[0], 2 * dilation[1] - padding[1])
-        back = _walk(operators, slope.shape, source.shape[2:], channels, *fixed, turned, dilation, True, 1)
-        products = back.mix_back(slope, target, weights, keep, source if wanted else None)
-    else:
-        forward = _walk(operators, source.shape, slope.shape[2:], out, *fixed, padding, dilation, False, 1)
-        if target is not None:
-            forward.spread(target, slope, weights)
-        products = forward.products(source, slope) if wanted else None
-    if target is not None and d_source is not None and target is not d_source:
-        d_source.copy_(target)
-    return torch.zeros_like(weights) if products is None else products.to(weights.dtype)
-
-
-class _Walk:
+class Walk:
     """A walk over the pixels where fields are taken, of maps of one shape, for ``out`` channels.
 
     What it launches is kept; the maps come with each call.
     """
 
-    def __init__(self, operators: Bank, shape: torch.Size, size: tuple[int, int], out: int, dtype: torch.dtype,
+    def __init__(self, operators: Bank, shape: Sequence[int], size: Sequence[int], out: int, dtype: torch.dtype,
                  device: torch.device, coords: Coords, stride: _Pair, padding: _Pair, dilation: _Pair,
                  transposed: bool, reduce: int) -> None:
         self.images, self.channels, *self.sides = shape
+        rows, columns = size
         self.operators: Bank = operators
-        self.size, self.out, self.dtype, self.device, self.reduce = size, out, dtype, device, reduce
+        self.size, self.out, self.dtype, self.device, self.reduce = (rows, columns), out, dtype, device, reduce
         self.coords, self.stride, self.padding, self.dilation = coords, stride, padding, dilation
         self.transposed = transposed
         self.fields = 4 if operators == "iso" else len(OPERATORS[operators])
         self.near = operators in ("similarity", "iso") and stride == (1, 1) and dilation == (1, 1)
-        self.fused = reduce == 1 and self.near and tiles.in_registers(self.channels, out, dtype)
+        self.large = tiles.is_large(device)
+        self.fused = reduce == 1 and self.near and tiles.in_registers(operators, self.channels, out, dtype, self.large)
         self.shrink = 8 if dtype == torch.float16 else 1
-        self.batch = max(1, tiles.BANK_LIMIT // (self.fields * self.channels * size[0] * size[1]))
+        self.batch = max(1, tiles.BANK_LIMIT // (self.fields * self.channels * rows * columns))
         self.launchers: dict[tuple[object, ...], Launcher] = {}
 
     def mix(self, maps: Tensor, target: Tensor, weights: Tensor, keep: bool) -> None:
@@ -116,15 +79,15 @@ class _Walk:
             if target is not None and mixing is not None:
                 _mix(bank, mixing, target if some is None else target[some], keep)
             if factor is not None:
-                found = bank.t() @ _pixels(factor if some is None else factor[some])
+                found = _product(bank.t(), _pixels(factor if some is None else factor[some]), weights.dtype)
                 products = found if products is None else products.float() + found
         return None if products is None else self._enlarged(products).view(self.fields, self.channels, self.out)
 
-    def products(self, maps: Tensor, factor: Tensor) -> Tensor:
-        """Return the products of ``factor`` and the fields, ``(fields, out, channels)``."""
+    def products(self, maps: Tensor, factor: Tensor, dtype: torch.dtype) -> Tensor:
+        """Return the products of ``factor`` and the fields, ``(fields, out, channels)``, in that type if possible."""
         products = None
         for some, bank in self._banks(maps):
-            found = _pixels(factor if some is None else factor[some]).t() @ bank
+            found = _product(_pixels(factor if some is None else factor[some]).t(), bank, dtype)
             products = found if products is None else products.float() + found
         assert products is not None
         return self._enlarged(products).view(self.out, self.fields, self.channels).transpose(0, 1)
@@ -171,7 +134,8 @@ class _Walk:
         key = strides, target is None, keep, multiply
         launcher = self.launchers.get(key)
         if launcher is None:
-            blocks = (tiles.back_tiles if multiply else tiles.mix_tiles)(self.channels, self.out, self.size[0])
+            given = self.channels, self.out, self.size[0]
+            blocks = tiles.back_tiles(*given, self.large) if multiply else tiles.mix_tiles(*given)
             pairs, bands = self.images * self.size[1], -(-self.size[0] // blocks["ROWS"])
             units = -(-pairs // blocks["BM"]) * bands
             blocks["SPLITS"] = min(blocks["SPLITS"], units)
@@ -205,7 +169,9 @@ class _Walk:
 
     def _mixing(self, weights: Tensor) -> Tensor:
         """Return ``(fields, channels, out)`` as a matrix for the bank."""
-        return self._enlarged(weights.to(self.dtype, memory_format=torch.contiguous_format).reshape(-1, self.out))
+        if weights.dtype is not self.dtype:
+            weights = weights.to(self.dtype, memory_format=torch.contiguous_format)
+        return self._enlarged(weights.reshape(-1, self.out))
 
     def _enlarged(self, numbers: Tensor) -> Tensor:
         return numbers if self.shrink == 1 else numbers * self.shrink
@@ -215,7 +181,7 @@ class _Walk:
         if self.reduce == 1:
             return bank
         maps = bank.view(-1, *self.size, bank.shape[1]).permute(0, 3, 1, 2)
-        return _pixels(_last(F.avg_pool2d(maps, self.reduce).to(self.dtype)))
+        return _pixels(in_last(F.avg_pool2d(maps, self.reduce).to(self.dtype)))
 
     def _stencil(self) -> dict[str, int]:
         pairs = {"S": self.stride, "P": self.padding, "D": self.dilation}
@@ -229,9 +195,6 @@ class _Walk:
         return 1 - columns, 1 - rows, 1 / max(rows, columns), 1 / max(rows, columns)
 
 
-_walk = lru_cache(maxsize=1024)(_Walk)
-
-
 def _mix(bank: Tensor, mixing: Tensor, target: Tensor, keep: bool) -> None:
     rows = _pixels(target)
     if keep:
@@ -240,13 +203,18 @@ def _mix(bank: Tensor, mixing: Tensor, target: Tensor, keep: bool) -> None:
         torch.mm(bank, mixing, out=rows)
 
 
-def _last(maps: Tensor) -> Tensor:
+def _product(a: Tensor, b: Tensor, dtype: torch.dtype) -> Tensor:
+    if _WIDE_PRODUCTS and dtype is not a.dtype and a.is_cuda:
+        return torch.mm(a, b, out_dtype=dtype)
+    return torch.mm(a, b, out=a.new_empty((a.shape[0], b.shape[1])))
+
+
+def in_last(maps: Tensor) -> Tensor:
+    """Return maps in ``channels_last``."""
     return maps.contiguous(memory_format=torch.channels_last)
 
 
-def _is_last(maps: Tensor) -> bool:
-    return maps.is_contiguous(memory_format=torch.channels_last)
-
-
 def _pixels(maps: Tensor) -> Tensor:
-    return maps.permute(0, 2, 3, 1).view(-1, maps.shape[1])
+    """Return maps in ``channels_last`` as ``(images x height x width, channels)``."""
+    images, channels, height, width = maps.shape
+    return maps.as_strided((images * height * width, channels), (channels, 1))

@@ -20,34 +20,41 @@ from convtwist._engine import triton_kernels
 
 __all__ = ["Launcher", "interpreted"]
 
-_ALIGNED = 16  # bytes; Triton compiles for pointers that are, and again for those that aren't
-
-
 class Launcher:
     """A kernel with all of its arguments but the tensors, which come first."""
 
     def __init__(self, kernel: Any, grid: tuple[int, int, int], device: torch.device, numbers: Sequence[float],
                  constants: dict[str, Any]) -> None:
-        self.kernel, self.grid, self.device, self.numbers, self.constants = kernel, grid, device, numbers, constants
+        self.kernel, self.grid, self.device, self.numbers = kernel, grid, device, numbers
+        self.constants = {**constants, "enable_fp_fusion": True}  # which Triton 3.10 won't do unasked
         self._run: Callable[..., None] | None = None
         names = getattr(kernel, "arg_names", constants)  # in the order of the signature
         self._rest = (*numbers, *(constants[name] for name in names if name in constants))
 
     def __call__(self, *tensors: Tensor) -> None:
         """Launch the kernel where PyTorch launches its own, on the tensors' device."""
-        pointers = [tensor.data_ptr() for tensor in tensors]
-        if self._run is not None and not any(pointer % _ALIGNED for pointer in pointers):
+        run = self._run
+        if run is not None:
             driver = triton.runtime.driver.active
-            if driver.get_current_device() == self.device.index:
-                self._run(*pointers, *self._rest, stream=driver.get_current_stream(self.device.index))
+            pointers = [tensor.data_ptr() for tensor in tensors]
+            if not _low_bits(pointers) and driver.get_current_device() == self.device.index:
+                run(*pointers, *self._rest, stream=driver.get_current_stream(self.device.index))
                 return
         if self.device.type == "cpu":  # Triton's interpreter
             self.kernel[self.grid](*tensors, *self.numbers, **self.constants)
             return
         with torch.cuda.device(self.device):
             compiled = self.kernel[self.grid](*tensors, *self.numbers, **self.constants)
-        if compiled is not None and not any(pointer % _ALIGNED for pointer in pointers):
+        if compiled is not None and not _low_bits([tensor.data_ptr() for tensor in tensors]):
             self._run = compiled[self.grid]
+
+
+def _low_bits(pointers: Sequence[int]) -> int:
+    """Return nothing but zero for pointers to multiples of 16 bytes: Triton compiles apart for others."""
+    bits = 0
+    for pointer in pointers:
+        bits |= pointer
+    return bits & 15
 
 
 def interpreted(dtype: torch.dtype) -> bool:

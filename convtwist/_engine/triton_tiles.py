@@ -8,19 +8,25 @@ Sizes are powers of two, and at least 16 where a product is made, as Triton's pr
 
 import torch
 
-__all__ = ["BANK_LIMIT", "back_tiles", "bank_tiles", "in_registers", "mix_tiles", "near_tiles", "spread_tiles"]
+__all__ = ["BANK_LIMIT", "back_tiles", "bank_tiles", "in_registers", "is_large", "mix_tiles",
+           "near_tiles", "spread_tiles"]
 
 BANK_LIMIT = 1 << 28
 """The most numbers in a bank; of larger batches it is made some images at a time."""
 
 
-def in_registers(channels: int, out: int, dtype: torch.dtype) -> bool:
+def is_large(device: torch.device) -> bool:
+    """Say whether a multiprocessor has as much shared memory as an H100's, 227 KB; the A100's has 163, others 99."""
+    return device.type != "cuda" or torch.cuda.get_device_properties(device).shared_memory_per_block_optin > 200_000
+
+
+def in_registers(operators: str, channels: int, out: int, dtype: torch.dtype, large: bool) -> bool:
     """Say whether fields are made in registers in front of the product, rather than in a bank for cuBLAS.
 
     In registers no field is written or read, but all channels have to fit.  cuBLAS is the better multiplier, above all
     in ``float32``.
     """
-    return dtype != torch.float32 and max(channels, out) <= 64
+    return dtype != torch.float32 and max(channels, out) <= (128 if large and operators != "iso" else 64)
 
 
 def mix_tiles(channels: int, out: int, rows: int) -> dict[str, int]:
@@ -28,20 +34,22 @@ def mix_tiles(channels: int, out: int, rows: int) -> dict[str, int]:
 
     A program takes one block of pixels, or every ``SPLITS``th.
     """
-    return {"BM": 32, "BK": _power(channels), "BN": _power(out), "ROWS": min(14, rows), "SPLITS": 1 << 30,
-            "AHEAD": True, "STAGES": 1, "num_warps": 8}
+    return {"BM": 16, "BK": _power(channels), "BN": _power(out), "ROWS": min(14, rows), "SPLITS": 1 << 30,
+            "AHEAD": False, "STAGES": 1, "num_warps": 4}
 
 
-def back_tiles(channels: int, out: int, rows: int) -> dict[str, int]:
+def back_tiles(channels: int, out: int, rows: int, large: bool) -> dict[str, int]:
     """Return the blocks that add transposed fields, mixed, and multiply them; into ``SPLITS`` parts the sum is split."""
-    return {"BM": 32, "BK": _power(channels), "BN": _power(out), "ROWS": min(14, rows), "SPLITS": 264,
-            "AHEAD": True, "STAGES": 1, "num_warps": 8}
+    few = large and max(channels, out) <= 64
+    return {"BM": 32 if few else 16, "BK": _power(channels), "BN": _power(out), "ROWS": min(28 if few else 14, rows),
+            "SPLITS": 132 if few else 264, "AHEAD": False, "STAGES": 3 if large else 1, "num_warps": 8}
 
 
 def near_tiles(channels: int, rows: int) -> dict[str, int]:
     """Return the blocks that write a bank of the usual layers."""
-    return {"BM": 8, "BK": min(64, _power(channels)), "ROWS": min(14, rows), "AHEAD": True, "STAGES": 1,
-            "num_warps": 4}
+    few = channels <= 64
+    return {"BM": 16 if few else 8, "BK": min(64 if few else 128, _power(channels)), "ROWS": min(14, rows),
+            "AHEAD": not few, "STAGES": 1, "num_warps": 4}
 
 
 def bank_tiles(channels: int, rows: int) -> dict[str, int]:
