@@ -60,23 +60,25 @@ def main():
     engines = ["eager"] if "compiled" in options.skip else ["eager", "compiled"]
     if device.type == "cuda":
         engines.append("graph")
-    for shape in options.shapes:
-        results["rows"] += layer_rows(shape, options, engines, device)
-        report(results["rows"], " x ".join(map(str, shape)))
     if "resnet" not in options.skip:
         results["rows"] += resnet_rows(options, engines, device)
         report(results["rows"], "ResNet-50")
+    for shape in options.shapes:
+        results["rows"] += layer_rows(shape, options, engines, device)
+        report(results["rows"], " x ".join(map(str, shape)))
+        if options.json:  # already now: what is measured is kept, should the rest be cut off
+            write(options.json, results)
+    if options.json and not options.shapes:
+        write(options.json, results)
     print()
     for line in verdicts(results["rows"], GPU_TARGETS if device.type == "cuda" else TARGETS):
         print(line)
-    if options.json:
-        write(options.json, results)
 
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=9, help="rounds; the median of 7 or more is worth quoting")
-    parser.add_argument("--shapes", nargs="+", type=lambda text: tuple(map(int, text.split(","))), default=SHAPES,
+    parser.add_argument("--shapes", nargs="+", type=lambda text: tuple(map(int, text.split(","))),
                         metavar="N,C,H", help="batch, channels in and out, side")
     parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS), metavar="NAME",
                         help=f"from {', '.join(CONTENDERS)}; Conv2d always runs")
@@ -93,14 +95,14 @@ def arguments():
     parser.add_argument("--threads", type=int, help="default: torch's choice")
     parser.add_argument("--device", help="default: the GPU where there is one")
     parser.add_argument("--json", help="write the results here")
+    parser.add_argument("--training-only", action="store_true", help="don't time inference")
     parser.add_argument("--compile-only", action="store_true", help="fill the compilers' caches, and time nothing")
     parser.add_argument("--quick", action="store_true", help="tiny shapes, 2 rounds: does it run?")
     options = parser.parse_args()
     if options.gpu:
-        options.shapes, options.dtype, options.channels_last = GPU_SHAPES, "bfloat16", True
+        options.dtype, options.channels_last = "bfloat16", True
         options.resnet_batch, options.resnet_size = 128, 224
-    if "layers" in options.skip:
-        options.shapes = []
+    options.shapes = [] if "layers" in options.skip else options.shapes or (GPU_SHAPES if options.gpu else SHAPES)
     options.contenders = ["Conv2d", *(name for name in options.contenders if name != "Conv2d")]
     options.resnet_contenders = ["Conv2d", *(name for name in options.resnet_contenders or options.contenders
                                              if name != "Conv2d")]
@@ -148,8 +150,8 @@ def layer_rows(shape, options, engines, device):
         forget(layers[name])
         return size([u, gradient, *layers[name].parameters()])
 
-    rows = measure(options, options.contenders, engines, device, {"inference": inference, "training": training},
-                   resident)
+    kinds = {"training": training} if options.training_only else {"inference": inference, "training": training}
+    rows = measure(options, options.contenders, engines, device, kinds, resident)
     for row in rows:
         contender = CONTENDERS[row["contender"]]
         row.update(where="layer", shape=list(shape),
@@ -239,7 +241,8 @@ def measure(options, contenders, engines, device, kinds, resident):
         if engine == "graph":
             cases = {key: in_graph(case) for key, case in cases.items()}
         wall = {}
-        seconds = interleaved(cases, device, repeats=options.repeats, least_seconds=0 if options.quick else 0.05,
+        least = 0.02 if device.type == "cuda" else 0.05
+        seconds = interleaved(cases, device, repeats=options.repeats, least_seconds=0 if options.quick else least,
                               wall=wall)
         row = {"contender": name, "engine": engine}
         for kind in kinds:

@@ -254,7 +254,8 @@ def checked(check: Callable[..., _Found], tensors: tuple[Tensor | None, ...], *o
     A network calls its layers with the same arguments in every step, and on a GPU small layers wait for Python.
     """
     first = tensors[0]
-    if type(first) is not Tensor or torch.compiler.is_compiling() or is_tracing() or _transformed():
+    usual = type(first) is Tensor and first.device.type in ("cpu", "cuda")
+    if not usual or torch.compiler.is_compiling() or is_tracing() or _transformed():
         return check(*tensors, *options)
     key = check, repr(options), torch.is_autocast_enabled(first.device.type), *(
         (type(t), t.shape, t.dtype, t.device, t.layout) if isinstance(t, Tensor) else (type(t), t is None)

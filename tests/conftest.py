@@ -9,8 +9,6 @@ from scorecard import read
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")  # before Triton is imported: its own functions depend on it
 
-os.environ.setdefault("CONVTWIST_GPU_ENGINE", "1")  # where there is a GPU, its kernels are tested
-
 torch.set_num_threads(1)  # the order of float sums depends on it, and xdist already fills the cores
 
 

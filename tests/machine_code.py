@@ -64,7 +64,7 @@ def main(capability):
     for dtype in ("fp16", "bf16"):
         for bank, channels in (("similarity", 64), ("iso", 64), *([("similarity", 128)] if large else [])):
             for back in (False, True):
-                blocks = triton_tiles.mix_tiles(channels, channels, 28)
+                blocks = triton_tiles.mix_tiles(bank, channels, channels, 28)
                 if back:
                     blocks = triton_tiles.back_tiles(channels, channels, 28, large)
                 build(capability, triton_registers.fields_kernel, dtype, blocks, BANK=bank, SCALE=1.0, TRANSPOSED=back,

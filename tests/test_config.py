@@ -53,13 +53,16 @@ def test_every_public_module_is_there_when_named_and_the_old_name_says_where_it_
         _ = convtwist.nonsense
 
 
-def test_the_gpus_kernels_have_to_be_asked_for(monkeypatch):
-    """They have never run on a GPU; until they have, nobody gets them unasked."""
+def test_the_gpus_kernels_can_be_switched_off(monkeypatch):
     monkeypatch.setattr(gpu, "triton_missing", lambda: None)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: (9, 0))
     monkeypatch.setattr(torch.version, "hip", None)
-    monkeypatch.setenv("CONVTWIST_GPU_ENGINE", "1")
+    monkeypatch.delenv("CONVTWIST_GPU_ENGINE", raising=False)
     assert gpu.why_not.__wrapped__(0) is None
-    monkeypatch.delenv("CONVTWIST_GPU_ENGINE")
-    assert "CONVTWIST_GPU_ENGINE=1" in gpu.why_not.__wrapped__(0)
+    monkeypatch.setenv("CONVTWIST_GPU_ENGINE", "0")
+    assert gpu.why_not.__wrapped__(0) == "CONVTWIST_GPU_ENGINE=0 says so"
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: (7, 5))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: "Tesla T4")
+    monkeypatch.setenv("CONVTWIST_GPU_ENGINE", "1")
+    assert gpu.why_not.__wrapped__(0) == "Tesla T4 has compute capability 7.5, below 8.0"

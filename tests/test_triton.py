@@ -4,12 +4,14 @@ Every configuration of the CPU engine's grid, both ways of mixing, three number 
 tests/oracle.py and gradients in float64 of the plain layer.  The interpreter is slow, so that maps are small here.
 """
 
+import contextlib
 import itertools
 import os
 import subprocess
 import sys
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import oracle
 import pytest
@@ -23,7 +25,7 @@ from convtwist.functional import conv_twist2d
 
 pytest.importorskip("triton", reason="the kernels need Triton: pip install triton, on Linux")
 
-from convtwist._engine import triton_blocks, triton_kernels, triton_registers, triton_steps, triton_tiles
+from convtwist._engine import triton_kernels, triton_launch, triton_registers, triton_steps, triton_tiles
 
 torch.set_num_threads(1)
 
@@ -82,12 +84,16 @@ def engine(monkeypatch):
         monkeypatch.setattr(gpu, "_usable", lambda index: True)
     calls = []
     for kind, name in itertools.product((triton_steps.TwistOnGPU, triton_steps.IsoOnGPU), ("forward", "gradient")):
-        def watched(self, *given, do=getattr(kind, name), **named):
-            calls.append(do.__name__)
-            return do(self, *given, **named)
-
-        monkeypatch.setattr(kind, name, watched)
+        monkeypatch.setattr(kind, name, noted(getattr(kind, name), calls))
     return calls
+
+
+def noted(method, calls):
+    def watched(self, *given, **named):
+        calls.append(method.__name__)
+        return method(self, *given, **named)
+
+    return watched
 
 
 def relative(ours, expected):
@@ -243,7 +249,8 @@ def test_few_channels_are_mixed_from_registers_and_many_by_cublas():
     assert not triton_tiles.in_registers("iso", 128, 128, half, True)
     assert not chosen(64, 64, torch.float32, True), "cuBLAS multiplies float32 better"
     for channels, out, rows in itertools.product((1, 3, 64, 100, 128), (1, 64, 128), (1, 7, 56)):
-        for blocks in (triton_tiles.mix_tiles(channels, out, rows), triton_tiles.back_tiles(channels, out, rows, True)):
+        for blocks in (triton_tiles.mix_tiles("iso", channels, out, rows),
+                       triton_tiles.back_tiles(channels, out, rows, True)):
             assert blocks["BK"] >= max(16, channels) and blocks["BN"] >= 16 and blocks["ROWS"] <= rows
 
 
@@ -420,6 +427,42 @@ def test_maps_at_any_address_one_after_the_other(dtype, way, device):
             results.append(found)
     for found in results[1:]:
         assert all(torch.equal(a, b) for a, b in zip(found, results[0], strict=True))
+
+
+def test_a_launcher_looks_for_machine_code_once_and_again_at_other_addresses(monkeypatch):
+    calls = []
+
+    class Kernel:
+        arg_names = "maps", "pairs", "x_unit", "BM", "WIDE"
+
+        def __getitem__(self, grid):
+            return lambda *given, **named: calls.append(("looked", len(given), named)) or Compiled()
+
+    class Compiled:
+        def __getitem__(self, grid):
+            return lambda *given, stream: calls.append(("ran", given[1:], stream))
+
+    class Driver:
+        get_current_device = staticmethod(lambda: 0)
+        get_current_stream = staticmethod(lambda index: 77)
+
+    monkeypatch.setattr(torch.cuda, "device", lambda device: contextlib.nullcontext())
+    monkeypatch.setattr(triton_launch.triton.runtime, "driver", SimpleNamespace(active=Driver))
+    launch = triton_launch.Launcher(Kernel(), (1, 1, 1), torch.device("cuda", 0), [5, 0.5],
+                                    {"WIDE": False, "BM": 16, "num_warps": 4})
+    memory = torch.zeros(64)
+    first = memory[(-memory.data_ptr() % 16) // 4 :]
+    looked = "looked", 3, {"WIDE": False, "BM": 16, "num_warps": 4, "enable_fp_fusion": True}
+    ran = "ran", (5, 0.5, 16, False), 77
+    launch(first[1:])  # what is found for an odd address isn't kept
+    launch(first)
+    launch(first)
+    launch(first[1:])
+    launch(first[4:])
+    assert calls == [looked, looked, ran, looked, ran]
+    monkeypatch.setattr(Driver, "get_current_device", staticmethod(lambda: 1))
+    launch(first)
+    assert calls[-1] == looked, "another device is the current one"
 
 
 @on_cuda

@@ -79,7 +79,8 @@ class _Eager(Function):
     def forward(ctx, step, *tensors):
         ctx.step = step
         ctx.save_for_backward(*tensors)
-        ctx.save_for_forward(*tensors)
+        if forward_ad._current_level >= 0:
+            ctx.save_for_forward(*tensors)
         return step.forward(*tensors)
 
     backward = staticmethod(_Layer.backward)

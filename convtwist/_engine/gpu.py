@@ -22,7 +22,7 @@ __all__ = ["as_computed", "computed_type", "gains", "holds", "prepared", "serves
 _DTYPES = torch.float32, torch.float16, torch.bfloat16
 _OLDEST = (3, 3)  # of Triton: before, its functions take no tuples
 _CAPABILITY = (8, 0)
-_SWITCH = "CONVTWIST_GPU_ENGINE"  # until benchmarks.gpu has been run on a GPU
+_SWITCH = "CONVTWIST_GPU_ENGINE"
 
 
 def holds(maps: Tensor) -> bool:
@@ -85,8 +85,8 @@ def why_not(index: int = 0) -> str | None:
         return missing
     if not torch.cuda.is_available():
         return "there is no CUDA device"
-    if os.environ.get(_SWITCH) != "1":
-        return f"they have run in Triton's interpreter only; set {_SWITCH}=1 before the first call to use them"
+    if os.environ.get(_SWITCH) == "0":
+        return f"{_SWITCH}=0 says so"
     capability = torch.cuda.get_device_capability(index)
     if capability < _CAPABILITY:
         return f"{torch.cuda.get_device_name(index)} has compute capability {'.'.join(map(str, capability))}, below 8.0"

@@ -53,7 +53,8 @@ class Walk:
         self.large = tiles.is_large(device)
         self.fused = reduce == 1 and self.near and tiles.in_registers(operators, self.channels, out, dtype, self.large)
         self.shrink = 8 if dtype == torch.float16 else 1
-        self.batch = max(1, tiles.BANK_LIMIT // (self.fields * self.channels * rows * columns))
+        parts = -(-self.fields * self.channels * rows * columns * self.images // tiles.BANK_LIMIT)
+        self.batch = max(1, -(-self.images // parts))
         self.launchers: dict[tuple[object, ...], Launcher] = {}
 
     def mix(self, maps: Tensor, target: Tensor, weights: Tensor, keep: bool) -> None:
@@ -135,7 +136,7 @@ class Walk:
         launcher = self.launchers.get(key)
         if launcher is None:
             given = self.channels, self.out, self.size[0]
-            blocks = tiles.back_tiles(*given, self.large) if multiply else tiles.mix_tiles(*given)
+            blocks = tiles.back_tiles(*given, self.large) if multiply else tiles.mix_tiles(self.operators, *given)
             pairs, bands = self.images * self.size[1], -(-self.size[0] // blocks["ROWS"])
             units = -(-pairs // blocks["BM"]) * bands
             blocks["SPLITS"] = min(blocks["SPLITS"], units)

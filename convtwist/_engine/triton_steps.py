@@ -21,6 +21,7 @@ from convtwist.operators import BY_FIELDS
 __all__ = ["IsoOnGPU", "TwistOnGPU", "prepared"]
 
 _LAST = torch.channels_last
+_convolution_backward = torch.ops.aten.convolution_backward.default
 
 
 class TwistOnGPU:
@@ -52,7 +53,7 @@ class TwistOnGPU:
     def gradient(self, slope: Tensor, source: Tensor, weight: Tensor, twist: Tensor, *,
                  wanted: Sequence[bool]) -> tuple[Tensor | None, ...]:
         """Return the wanted gradients, and ``None`` for the others."""
-        d_source, d_weight, d_bias = torch.ops.aten.convolution_backward.default(
+        d_source, d_weight, d_bias = _convolution_backward(
             slope, source, weight, [weight.shape[0]], *self.convolved, False, [0, 0], self.groups,
             [wanted[0], wanted[1], wanted[3]])
         d_twist = None

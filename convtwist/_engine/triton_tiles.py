@@ -1,7 +1,7 @@
 """How the work of a layer is cut up on a GPU: which way is taken, and how large the blocks are.
 
 Book: chapter 13.  Source: new here.  Nothing is tried out while a network runs: ``benchmarks/gpu_blocks.py`` measures
-on a GPU what is best, and prints what to write here.
+on a GPU what is best.  What is written here won on an H200 (``benchmarks/results/gpu_blocks.json``).
 
 Sizes are powers of two, and at least 16 where a product is made, as Triton's products want it.
 """
@@ -29,20 +29,20 @@ def in_registers(operators: str, channels: int, out: int, dtype: torch.dtype, la
     return dtype != torch.float32 and max(channels, out) <= (128 if large and operators != "iso" else 64)
 
 
-def mix_tiles(channels: int, out: int, rows: int) -> dict[str, int]:
+def mix_tiles(operators: str, channels: int, out: int, rows: int) -> dict[str, int]:
     """Return the blocks that add fields, mixed, to the output; ``BK`` holds all channels.
 
     A program takes one block of pixels, or every ``SPLITS``th.
     """
     return {"BM": 16, "BK": _power(channels), "BN": _power(out), "ROWS": min(14, rows), "SPLITS": 1 << 30,
-            "AHEAD": False, "STAGES": 1, "num_warps": 4}
+            "AHEAD": operators == "iso", "STAGES": 1, "num_warps": 4}
 
 
 def back_tiles(channels: int, out: int, rows: int, large: bool) -> dict[str, int]:
     """Return the blocks that add transposed fields, mixed, and multiply them; into ``SPLITS`` parts the sum is split."""
-    few = large and max(channels, out) <= 64
-    return {"BM": 32 if few else 16, "BK": _power(channels), "BN": _power(out), "ROWS": min(28 if few else 14, rows),
-            "SPLITS": 132 if few else 264, "AHEAD": False, "STAGES": 3 if large else 1, "num_warps": 8}
+    few = max(channels, out) <= 64
+    return {"BM": 16, "BK": _power(channels), "BN": _power(out), "ROWS": min(14, rows), "SPLITS": 264, "AHEAD": False,
+            "STAGES": 3 if large else 1, "num_warps": 4 if few and large else 8}
 
 
 def near_tiles(channels: int, rows: int) -> dict[str, int]:
