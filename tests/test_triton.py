@@ -266,6 +266,30 @@ def test_float16_stays_finite_where_the_input_does(way, device):
 
 
 @device
+@pytest.mark.parametrize("operators", ["similarity", slow("affine"), slow("first_order"), "iso"])
+def test_small_gradients_in_float16_keep_their_bits(operators, way, device):
+    """Without a GradScaler ``float16`` has few bits left.  A field is smaller than its map, and loses the more.
+
+    A zoom's is a third as large, and held at the half: 6 times the map's error.  An eighth of it would lose 20 times.
+    """
+    if operators == "iso":
+        step = steps.IsoStep(1, "centered")
+        tensors = [draw(1, 2, 20, 8, 8, device=device), draw(2, 4, 20, 4, device=device), draw(3, 4, device=device)]
+    else:
+        step, tensors = steps.TwistStep((1, 1), (1, 1), "centered"), twist_case(operators, 20, (8, 8), device=device)
+    tensors = [tensor.half() for tensor in tensors]
+    slope = 3e-6 * draw(5, 2, 4, 8, 8, device=device)
+    leaves = [t.double().cpu().requires_grad_() for t in tensors]
+    expected = torch.autograd.grad(step.plain(*leaves), leaves, slope.half().double().cpu())
+    source, *parameters = tensors
+    step = gpu.prepared(step, source, parameters[-2])
+    found = step.gradient(slope.half(), source, *parameters[:-1], wanted=(True,) * len(tensors))
+    rounded = relative(slope.half(), slope.double().cpu())
+    for ours, theirs in zip(found, expected, strict=True):
+        assert relative(ours, theirs) < 8 * rounded
+
+
+@device
 @pytest.mark.parametrize("make", [partial(ConvTwist2d, 3, 4, padding=1), partial(IsoTwist2d, 3, 4)])
 def test_autocast_and_all_types_take_the_kernels(make, engine, device):
     """The output is typed as Conv2d's; parameters get gradients of their own type; float64 goes the plain way."""

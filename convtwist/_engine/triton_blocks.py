@@ -7,7 +7,8 @@ With more, a bank of fields is written, and cuBLAS mixes it into the output, whi
 a stride makes the fields of its output's pixels only; towards its input it mixes first, where there are few pixels.
 Neither waits for the device, and every sum has one order.
 
-``float16`` holds an eighth of a field, and eight times the weights: a field is at most eight times as large as its map.
+In ``float16`` a field is held no larger than its map can be, and its weights so much larger: by a power of two, and no
+more than needed, for small gradients have few bits there already.
 
 On small maps Python takes longer than the GPU.  So what depends on shapes and options alone is found once, and kept.
 """
@@ -30,6 +31,7 @@ from convtwist.operators import OPERATORS, Bank
 __all__ = ["Walk", "in_last"]
 
 _Pair = tuple[int, int]
+_HELD = {"similarity": (1 / 2,) * 2, "affine": (1.0,) * 4, "first_order": (1 / 4,) * 8, "iso": (1.0, 1 / 8, 1 / 2, 1 / 2)}
 _WIDE_PRODUCTS = "out_dtype" in (torch.mm.__doc__ or "")  # from torch 2.8
 
 
@@ -52,7 +54,7 @@ class Walk:
         self.near = operators in ("similarity", "iso") and stride == (1, 1) and dilation == (1, 1)
         self.large = tiles.is_large(device)
         self.fused = reduce == 1 and self.near and tiles.in_registers(operators, self.channels, out, dtype, self.large)
-        self.shrink = 8 if dtype == torch.float16 else 1
+        self.held = _HELD[operators] if dtype == torch.float16 else (1.0,) * self.fields
         parts = -(-self.fields * self.channels * rows * columns * self.images // tiles.BANK_LIMIT)
         self.batch = max(1, -(-self.images // parts))
         self.launchers: dict[tuple[object, ...], Launcher] = {}
@@ -117,11 +119,11 @@ class Walk:
             blocks = (tiles.near_tiles if self.near else tiles.bank_tiles)(self.channels, self.size[0])
             grid = -(-pairs // blocks["BM"]), -(-self.size[0] // blocks["ROWS"]), -(-self.channels // blocks["BK"])
             numbers = [pairs, *self.sides, self.channels, *self.size, *self._axes()]
-            constants = {"TRANSPOSED": self.transposed, "BANK": self.operators, "SCALE": 1 / self.shrink,
+            constants = {"TRANSPOSED": self.transposed, "BANK": self.operators, "SCALE": self.held[-1],
                          "WIDE": interpreted(dtype), **blocks}
             if self.near:
                 kernel = triton_registers.near_bank_kernel
-                constants.update(P0=self.padding[0], P1=self.padding[1])
+                constants.update(P0=self.padding[0], P1=self.padding[1], CURVED=self.held[1])
             else:
                 kernel = triton_kernels.bank_kernel
                 constants.update(self._stencil(), COUNT=self.fields)
@@ -142,8 +144,8 @@ class Walk:
             blocks["SPLITS"] = min(blocks["SPLITS"], units)
             numbers = [pairs, *self.sides, self.channels, *self.size, self.out, *self._axes(), units, bands, *strides]
             constants = {"P0": self.padding[0], "P1": self.padding[1], "TRANSPOSED": self.transposed,
-                         "BANK": self.operators, "SCALE": 1 / self.shrink, "MIX": target is not None, "KEEP": keep,
-                         "MULTIPLY": multiply, "WIDE": interpreted(self.dtype), **blocks}
+                         "BANK": self.operators, "SCALE": self.held[-1], "CURVED": self.held[1],
+                         "MIX": target is not None, "KEEP": keep, "MULTIPLY": multiply, "WIDE": interpreted(self.dtype), **blocks}
             grid = blocks["SPLITS"], -(-self.out // blocks["BN"]), 1
             launcher = self.launchers[key] = Launcher(triton_registers.fields_kernel, grid, self.device, numbers,
                                                       constants)
@@ -175,7 +177,14 @@ class Walk:
         return self._enlarged(weights.reshape(-1, self.out))
 
     def _enlarged(self, numbers: Tensor) -> Tensor:
-        return numbers if self.shrink == 1 else numbers * self.shrink
+        """Return ``(fields x channels, out)`` so much larger as the fields are held smaller."""
+        if self.dtype is not torch.float16:
+            return numbers
+        if self.operators != "iso":
+            return numbers / self.held[0]
+        parts = numbers.view(self.fields, -1)
+        own, curved, slopes = parts[:1], parts[1:2] / self.held[1], parts[2:] / self.held[2]
+        return torch.cat((own, curved, slopes)).view_as(numbers)
 
     def _averaged(self, bank: Tensor) -> Tensor:
         """Average over squares of side ``reduce``: as in ``blocks``, where the fewest pixels are mixed."""

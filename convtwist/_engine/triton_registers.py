@@ -90,16 +90,16 @@ def _take(taps, unfinished, x, x_unit, y, TRANSPOSED: tl.constexpr):
 
 @triton.jit
 def fields_kernel(maps, weights, output, factor, products, pairs, height, width, channels, rows, columns, out, x_shift,
-                  y_shift, x_unit, y_unit, units, bands, stride_f, stride_k, stride_n, P0: tl.constexpr, P1: tl.constexpr,
-                  TRANSPOSED: tl.constexpr, BANK: tl.constexpr, SCALE: tl.constexpr, MIX: tl.constexpr,
-                  KEEP: tl.constexpr, MULTIPLY: tl.constexpr, SPLITS: tl.constexpr, WIDE: tl.constexpr,
-                  ROWS: tl.constexpr, BM: tl.constexpr, BK: tl.constexpr, BN: tl.constexpr, AHEAD: tl.constexpr,
-                  STAGES: tl.constexpr):
+                  y_shift, x_unit, y_unit, units, bands, stride_f, stride_k, stride_n, P0: tl.constexpr,
+                  P1: tl.constexpr, TRANSPOSED: tl.constexpr, BANK: tl.constexpr, SCALE: tl.constexpr,
+                  CURVED: tl.constexpr, MIX: tl.constexpr, KEEP: tl.constexpr, MULTIPLY: tl.constexpr,
+                  SPLITS: tl.constexpr, WIDE: tl.constexpr, ROWS: tl.constexpr, BM: tl.constexpr, BK: tl.constexpr,
+                  BN: tl.constexpr, AHEAD: tl.constexpr, STAGES: tl.constexpr):
     """Add the fields, mixed by ``weights``, to ``output``, and write their products with ``factor``.
 
     ``weights`` is ``(fields, channels, out)``, with these strides; ``output`` and ``factor`` are
     ``(images x rows x columns, out)``, ``products`` ``(SPLITS, fields, channels, out)``.  Without ``KEEP`` the output
-    is replaced.  The weights are read before the walk, and a program takes each ``SPLITS``th band of pixels, so that
+    is replaced.  Zoom and rotation are held times ``SCALE``, the Laplacian times ``CURVED``.  The weights are read before the walk, and a program takes each ``SPLITS``th band of pixels, so that
     every sum has one order.
     """
     n = tl.program_id(1) * BN + tl.arange(0, BN)
@@ -114,8 +114,8 @@ def fields_kernel(maps, weights, output, factor, products, pairs, height, width,
         w_zoom = _weight(at_w + FIRST * stride_f, here, SCALE, WIDE, maps.dtype.element_ty)
         w_rotation = _weight(at_w + (FIRST + 1) * stride_f, here, SCALE, WIDE, maps.dtype.element_ty)
         if ISO:
-            w_map = _weight(at_w, here, SCALE, WIDE, maps.dtype.element_ty)
-            w_laplacian = _weight(at_w + stride_f, here, SCALE, WIDE, maps.dtype.element_ty)
+            w_map = _weight(at_w, here, 1.0, WIDE, maps.dtype.element_ty)
+            w_laplacian = _weight(at_w + stride_f, here, CURVED, WIDE, maps.dtype.element_ty)
     if MULTIPLY:
         by_zoom = tl.full((BK, BN), 0.0, tl.float32)
         by_rotation = tl.full((BK, BN), 0.0, tl.float32)
@@ -160,19 +160,19 @@ def fields_kernel(maps, weights, output, factor, products, pairs, height, width,
             y = _height(s, i, y_shift, y_unit, TRANSPOSED)
             fields, rest = _take(now, rest, x, x_unit, y, TRANSPOSED)
             zoom, rotation, laplacian, before = fields
-            laplacian *= SCALE / 6
+            laplacian *= CURVED / 6
             if MIX:
                 total = _add_product(total, zoom, w_zoom, WIDE)
                 total = _add_product(total, rotation, w_rotation, WIDE)
                 if ISO:
-                    total = _add_product(total, before.to(tl.float32) * SCALE, w_map, WIDE)
+                    total = _add_product(total, before.to(tl.float32), w_map, WIDE)
                     total = _add_product(total, laplacian, w_laplacian, WIDE)
                 tl.store(output + at, _rounded(total, output.dtype.element_ty, WIDE), mask=keep)
             if MULTIPLY:
                 by_zoom = _add_product(by_zoom, tl.trans(zoom), u, WIDE)
                 by_rotation = _add_product(by_rotation, tl.trans(rotation), u, WIDE)
                 if ISO:
-                    by_map = _add_product(by_map, tl.trans(before.to(tl.float32) * SCALE), u, WIDE)
+                    by_map = _add_product(by_map, tl.trans(before.to(tl.float32)), u, WIDE)
                     by_laplacian = _add_product(by_laplacian, tl.trans(laplacian), u, WIDE)
             i += 1
     if MULTIPLY:
@@ -182,13 +182,13 @@ def fields_kernel(maps, weights, output, factor, products, pairs, height, width,
         tl.store(at_p + FIRST * channels * out, by_zoom / SCALE, mask=here)
         tl.store(at_p + (FIRST + 1) * channels * out, by_rotation / SCALE, mask=here)
         if ISO:
-            tl.store(at_p, by_map / SCALE, mask=here)
-            tl.store(at_p + channels * out, by_laplacian / SCALE, mask=here)
+            tl.store(at_p, by_map, mask=here)
+            tl.store(at_p + channels * out, by_laplacian / CURVED, mask=here)
 
 
 @triton.jit
 def _weight(at, here, SCALE: tl.constexpr, WIDE: tl.constexpr, kind: tl.constexpr):
-    """Load weights of fields that are ``SCALE`` times as large as they should be, and give them the maps' type."""
+    """Load weights of fields that are held ``SCALE`` times as large as they are, and give them the maps' type."""
     weight = tl.load(at, mask=here, other=0.0)
     if weight.dtype != kind or SCALE != 1.0:
         weight = _rounded(weight.to(tl.float32) * (1 / SCALE), kind, WIDE)
@@ -208,7 +208,8 @@ def _height(s, i, y_shift, y_unit, TRANSPOSED: tl.constexpr):
 @triton.jit
 def near_bank_kernel(maps, bank, pairs, height, width, channels, rows, columns, x_shift, y_shift, x_unit, y_unit,
                      P0: tl.constexpr, P1: tl.constexpr, TRANSPOSED: tl.constexpr, BANK: tl.constexpr,
-                     SCALE: tl.constexpr, WIDE: tl.constexpr, ROWS: tl.constexpr, BM: tl.constexpr, BK: tl.constexpr,
+                     SCALE: tl.constexpr, CURVED: tl.constexpr, WIDE: tl.constexpr, ROWS: tl.constexpr,
+                     BM: tl.constexpr, BK: tl.constexpr,
                      AHEAD: tl.constexpr, STAGES: tl.constexpr):
     """Write the fields, ``(images x rows x columns, fields x channels)``."""
     ISO: tl.constexpr = BANK == "iso"
@@ -246,8 +247,8 @@ def near_bank_kernel(maps, bank, pairs, height, width, channels, rows, columns, 
         fields, rest = _take(now, rest, x, x_unit, y, TRANSPOSED)
         zoom, rotation, laplacian, before = fields
         if ISO:
-            tl.store(at, _rounded(before.to(tl.float32) * SCALE, bank.dtype.element_ty, WIDE), mask=keep)
-            tl.store(at + channels, _rounded(laplacian * (SCALE / 6), bank.dtype.element_ty, WIDE), mask=keep)
+            tl.store(at, _rounded(before.to(tl.float32), bank.dtype.element_ty, WIDE), mask=keep)
+            tl.store(at + channels, _rounded(laplacian * (CURVED / 6), bank.dtype.element_ty, WIDE), mask=keep)
         tl.store(at + FIRST * channels, _rounded(zoom, bank.dtype.element_ty, WIDE), mask=keep)
         tl.store(at + (FIRST + 1) * channels, _rounded(rotation, bank.dtype.element_ty, WIDE), mask=keep)
         i += 1
