@@ -6,8 +6,8 @@ Book: chapter 13.  ::
     python -m benchmarks.gpu_blocks --quick       two choices each: does it run?
 
 What wins is written into ``convtwist/_engine/triton_tiles.py`` by hand.  The last lines compare the two ways of
-mixing, fields in registers and a bank for cuBLAS, which is the question of ``in_registers`` there.  Kernels are timed in
-a CUDA graph, and compiled beforehand by ``--jobs`` processes.
+mixing, fields in registers and a bank for cuBLAS, which is the question of ``in_registers`` there.  Kernels are timed
+in a CUDA graph, and compiled beforehand by ``--jobs`` processes.
 """
 
 import argparse

@@ -8,10 +8,10 @@ Book: chapter 13.  ::
     python -m benchmarks.layer --gpu                  bfloat16, channels_last, ResNet-50 at 224 under autocast
 
 On a GPU there is a third engine beside eager and compiled: the eager step in a CUDA graph, which shows the GPU's time
-alone.  Each contender takes turns with Conv2d.  A ratio is the median over the rounds of "this layer / Conv2d in the same round
-and the same engine".  Training is forward and backward, with the gradient of the input; for ResNet-50 it is a whole
-step with loss and optimizer.  With ``--dtype`` a layer's parameters are of that type; with ``--autocast``, and in
-ResNet-50 always, they are float32 and the computation is under autocast.
+alone.  Each contender takes turns with Conv2d.  A ratio is the median over the rounds of "this layer / Conv2d in the
+same round and the same engine".  Training is forward and backward, with the gradient of the input; for ResNet-50 it is
+a whole step with loss and optimizer.  With ``--dtype`` a layer's parameters are of that type; with ``--autocast``, and
+in ResNet-50 always, they are float32 and the computation is under autocast.
 """
 
 import argparse

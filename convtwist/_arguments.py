@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.types import Device
 
-__all__ = ["PADDING_MODES", "Coords", "Factory", "Known", "OneOrTwo", "PaddingMode", "as_factory", "as_flag", "as_padding",
-           "as_pair", "as_shown", "check_agreement", "check_channels", "check_choice", "check_fit", "check_input",
-           "check_steps", "check_tensors", "check_vector", "check_whole", "checked", "is_exporting", "is_tracing"]
+__all__ = ["PADDING_MODES", "Coords", "Factory", "Known", "OneOrTwo", "PaddingMode", "as_factory", "as_flag",
+           "as_padding", "as_pair", "as_shown", "check_agreement", "check_channels", "check_choice", "check_fit",
+           "check_input", "check_steps", "check_tensors", "check_vector", "check_whole", "checked", "is_exporting",
+           "is_tracing"]
 
 OneOrTwo: TypeAlias = int | tuple[int, int]
 """One number for rows and columns, or one for each, as in ``nn.Conv2d``."""
@@ -254,8 +255,9 @@ def checked(check: Callable[..., _Found], tensors: tuple[Tensor | None, ...], *o
     A network calls its layers with the same arguments in every step, and on a GPU small layers wait for Python.
     """
     first = tensors[0]
-    usual = type(first) is Tensor and first.device.type in ("cpu", "cuda")
-    if not usual or torch.compiler.is_compiling() or is_tracing() or _transformed():
+    if type(first) is not Tensor or first.device.type not in ("cpu", "cuda"):
+        return check(*tensors, *options)
+    if torch.compiler.is_compiling() or is_tracing() or _transformed():
         return check(*tensors, *options)
     key = check, repr(options), torch.is_autocast_enabled(first.device.type), *(
         (type(t), t.shape, t.dtype, t.device, t.layout) if isinstance(t, Tensor) else (type(t), t is None)

@@ -10,8 +10,7 @@ For every output pixel at (x, y)::
 where ``*`` is cross-correlation and Kx, Ky are mixtures of odd kernels, first-order operators.  Three identities
 make it cheap.  Coordinates commute with mixing channels, so the twist is a 1x1 product over a bank of fields.
 The centres are an ordinary convolution, so they are subtracted from ``weight``.  And a permutation of channels
-is a copy of the input, never a widened kernel.  On a GPU, with 16 bits, the formula should be quicker as it stands, by
-an estimate, and is computed so.
+is a copy of the input, never a widened kernel.
 """
 
 import torch.nn.functional as F

@@ -26,8 +26,8 @@ def build(capability, kernel, dtype, blocks, stride=1, **options):
     blocks, launch = dict(blocks), {"enable_fp_fusion": True}
     launch["num_warps"] = blocks.pop("num_warps")
     names = inspect.signature(kernel.fn).parameters
-    constants = {"S0": stride, "S1": stride, "P0": 1, "P1": 1, "D0": 1, "D1": 1, "stride_n": 1, "WIDE": False, "CURVED": 1.0,
-                 **blocks, **options}
+    constants = {"S0": stride, "S1": stride, "P0": 1, "P1": 1, "D0": 1, "D1": 1, "stride_n": 1, "WIDE": False,
+                 "CURVED": 1.0, **blocks, **options}
     constants = {name: value for name, value in constants.items() if name in names}
     signature, aligned = {}, {}
     for k, name in enumerate(names):

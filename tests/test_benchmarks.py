@@ -1,14 +1,15 @@
 """What the benchmarks compare must compute what it should, and their yardsticks must measure.  Nothing is timed."""
 
+import datetime
 import re
 from pathlib import Path
 
 import pytest
 import torch
-from speed_table import gpu_markdown, gpu_measured, markdown
+from speed_table import gpu_markdown, markdown
 from torch import nn
 
-from benchmarks import contenders, frozen, groups, layer, timing, traffic
+from benchmarks import contenders, frozen, groups, layer, timing
 from convtwist import results
 from convtwist.posted import from_version2
 from convtwist.train.networks import resnet50
@@ -100,38 +101,51 @@ def test_the_readme_shows_the_stored_measurements():
 
 
 def test_the_readme_shows_the_gpus_measurements_and_says_when_they_were_made():
-    """Before the GPU engine, and the two ways since once somebody has run benchmarks/gpu.py on a GPU."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    before, since = results.load("gpu_before"), [gpu_measured("gpu_stacked"), gpu_measured("gpu")]
-    assert gpu_markdown(before, *since) in readme, "run tools/speed_table.py and put its tables into README.md"
-    assert (before["date"] or "the day was not noted") in readme and before["machine"]["gpu"].split()[-1] in readme
-    assert "before the GPU engine" in before["what"] and "before the GPU engine" in readme
-    assert ("not yet" in gpu_markdown(before, *since)) == (None in since)
+    """Before the GPU engine, with its kernels, and without them."""
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    before, stacked, after = (results.load(name) for name in ("gpu_before", "gpu_stacked", "gpu"))
+    assert " ".join(gpu_markdown(before, stacked, after).split()) in readme, "run tools/speed_table.py"
+    assert (before["date"] or "the day was not noted") in readme and "before the GPU engine" in readme
+    day = datetime.date.fromisoformat(after["date"])
+    for measured in (before, stacked, after):
+        assert measured["machine"]["gpu"].split()[-1] in readme
+    assert f"{day.day} {day:%B %Y}" in readme and stacked["date"] == after["date"]
+    cut_off = {tuple(row["shape"]) for row in stacked["rows"]} - {tuple(row["shape"]) for row in after["rows"]}
+    assert bool(cut_off) == ("Time ran out" in readme)
 
 
-def test_a_gpus_measurement_fills_its_column():
-    before = results.load("gpu_before")
-    since = [{"rows": [{**row, "training": {"ratio": ratio}} for row in before["rows"]]} for ratio in (3.5, 1.25)]
-    filled = gpu_markdown(before, *since)
-    assert "not yet" not in filled and "| 22 | 3.5 | 1.2 |" in filled
-    assert "| 2.21, memory 1.10 | 3.50, memory 1.10 | 1.25, memory 1.10 |" in filled
+def test_the_gpus_table_has_a_line_for_each_way_and_engine():
+    rows = [{"contender": name, "where": where, "shape": shape, "engine": engine, "training": {"ratio": ratio}}
+            for name, where, shape, engine, ratio in (
+                ("Conv2d", "ResNet-50", [8, 3, 224], "eager", 1.0),
+                ("ConvTwist similarity", "layer", [8, 4, 5], "eager", 22.3),
+                ("ConvTwist similarity", "ResNet-50", [8, 3, 224], "eager", 1.306),
+                ("ConvTwist similarity", "ResNet-50", [8, 3, 224], "graph", 1.1))]
+    lines = gpu_markdown({"rows": rows[:3]}, {"rows": []}, {"rows": rows}).splitlines()
+    assert lines == ["| layer | way | engine | ResNet-50 | 8 x 4 x 5 |", "| :-- | :-- | :-- | --: | --: |",
+                     "| ConvTwist similarity | plain operations | eager | 1.31 | 22 |",
+                     "| ConvTwist similarity | kernels | CUDA graph | 1.10 | not run |",
+                     "| ConvTwist similarity | kernels | eager | 1.31 | 22 |"]
 
 
-def test_what_a_gpu_moves_explains_what_was_measured_there():
-    """Counted and estimated again, as stored; three convolutions, estimated only, meet ResNet-50's target."""
-    found = traffic.estimates()
-    assert found == results.load("gpu_traffic")["rows"]
-    for row in found:
-        if row["way"] == "plain operations":
-            assert row["estimated"] == pytest.approx(row["measured"], rel=0.15)
-        if row["way"] == "three convolutions":
-            assert row["maps"] < 40 and row["measured"] is None
-            assert row["estimated"] < (1.25 if row["where"].startswith("ResNet-50") else 4.1)
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    for way in ("plain operations", "three convolutions"):
-        *layers, network = (row["estimated"] for row in found if row["way"] == way)
-        assert f"{network:.2f} for ResNet-50 and {', '.join(f'{ratio:.1f}' for ratio in layers)} for" in " ".join(
-            readme.split())
+def test_the_chosen_blocks_are_among_the_best_that_were_timed():
+    """What triton_tiles.py says of few and of many channels, in bfloat16, against the stored times."""
+    tiles = pytest.importorskip("convtwist._engine.triton_tiles")
+    for row in results.load("gpu_blocks")["rows"]:
+        if "kernel" not in row:
+            continue
+        _, channels, side = row["shape"]
+        chosen = {"mix": tiles.mix_tiles(row["bank"], channels, channels, side),
+                  "back": tiles.back_tiles(channels, channels, side, True),
+                  "near": tiles.near_tiles(channels, side)}[row["kernel"]]
+        keys = [key for key in row if key in chosen]
+        registers = tiles.in_registers(row["bank"], channels, channels, torch.bfloat16, True)
+        if side < 14 or registers == (row["kernel"] == "near"):
+            continue  # the times are of bands of 14 rows; and each way only where it is taken
+        alike = [other for other in results.load("gpu_blocks")["rows"]
+                 if all(other.get(key) == row[key] for key in ("kernel", "bank", "shape"))]
+        (ours,) = [other["ms"] for other in alike if all(other[key] == chosen[key] for key in keys)]
+        assert ours <= 1.25 * min(other["ms"] for other in alike if "ms" in other), row
 
 
 def test_a_target_may_be_for_one_shape():

@@ -25,7 +25,14 @@ from convtwist.functional import conv_twist2d
 
 pytest.importorskip("triton", reason="the kernels need Triton: pip install triton, on Linux")
 
-from convtwist._engine import triton_kernels, triton_launch, triton_registers, triton_steps, triton_tiles
+from convtwist._engine import (
+    triton_blocks,
+    triton_kernels,
+    triton_launch,
+    triton_registers,
+    triton_steps,
+    triton_tiles,
+)
 
 torch.set_num_threads(1)
 
@@ -451,6 +458,24 @@ def test_maps_at_any_address_one_after_the_other(dtype, way, device):
             results.append(found)
     for found in results[1:]:
         assert all(torch.equal(a, b) for a, b in zip(found, results[0], strict=True))
+
+
+@device
+def test_weights_of_another_type_have_a_launcher_of_their_own(device, monkeypatch):
+    """A launcher hands over pointers unseen; under autocast the weights are ``float32``, and in a half model not."""
+    made, usual = [], triton_blocks.Launcher
+    monkeypatch.setattr(triton_blocks, "Launcher", lambda *given: made.append(given) or usual(*given))
+    tensors = twist_case("similarity", 16, dtype=torch.bfloat16, device=device)
+    source, weight, twist, bias = tensors
+    step = gpu.prepared(steps.TwistStep((1, 1), (1, 1), "centered"), source, twist)
+    assert step is gpu.prepared(steps.TwistStep((1, 1), (1, 1), "centered"), source, twist.float())
+    found = [step.forward(source, weight, kind, bias) for kind in (twist, twist.float(), twist)]
+    assert len(made) == 2 and torch.equal(found[0], found[1]) and torch.equal(found[0], found[2])
+    slope = found[0].contiguous(memory_format=LAST)
+    for kind in (twist, twist.float(), twist):
+        gradients = step.gradient(slope, source, weight, kind, wanted=(True, True, True, True))
+        assert gradients[2].dtype == kind.dtype
+    assert len(made) == 4
 
 
 def test_a_launcher_looks_for_machine_code_once_and_again_at_other_addresses(monkeypatch):

@@ -28,42 +28,31 @@ def markdown(measured: dict) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def gpu_markdown(before: dict, stacked: dict | None, after: dict | None) -> str:
-    """Return the table for a GPU: a whole ResNet-50 first, then layers; ratios of training to Conv2d."""
-    head = ["layer", "where", "engine", "plain operations", "three convolutions", "kernels in Triton"]
-    lines = [head, [":--"] * 3 + ["--:"] * 3]
-    rows = {(row["contender"], row["where"], tuple(row["shape"]), row["engine"]): row for row in before["rows"]}
-    for key in sorted(rows, key=lambda key: (key[1] == "layer", list(rows).index(key))):
-        name, where, (batch, channels, side), engine = key
-        if name == "Conv2d":
-            continue
-        place = f"{batch} x {channels} x {side} x {side}" if where == "layer" else f"{where}, {batch} x {side} x {side}"
-        others = [_gpu_cell(_same(measured, rows[key])) for measured in (stacked, after)]
-        lines.append([name, place, engine, _gpu_cell(rows[key]), *(["", ""] if name.startswith("posted") else others)])
+def gpu_markdown(before: dict, stacked: dict, after: dict) -> str:
+    """Return the table for a GPU: ratios of training to Conv2d, a whole ResNet-50 first, then each shape."""
+    ways = {"plain operations": before, "three convolutions": stacked, "kernels": after}
+    places = list(dict.fromkeys((row["where"], *row["shape"]) for row in [*after["rows"], *before["rows"]]))
+    places.sort(key=lambda place: place[0] == "layer")
+    head = ["layer", "way", "engine", *(" x ".join(map(str, place[1:])) if place[0] == "layer" else place[0]
+                                        for place in places)]
+    lines = [head, [":--"] * 3 + ["--:"] * len(places)]
+    for name in ("ConvTwist similarity", "IsoTwist2d", "posted version 2"):
+        for way, measured in ways.items():
+            for engine in ("graph", "eager", "compiled"):
+                rows = {(row["where"], *row["shape"]): row for row in measured["rows"]
+                        if (row["contender"], row["engine"]) == (name, engine)}
+                if rows and (name, way) != ("posted version 2", "plain operations"):
+                    said = "as written" if name.startswith("posted") else way
+                    lines.append([name, said, "CUDA graph" if engine == "graph" else engine,
+                                  *(_gpu_cell(rows.get(place)) for place in places)])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _same(measured, wanted):
-    keys = "contender", "where", "shape", "engine"
-    found = [row for row in measured["rows"] if all(row[k] == wanted[k] for k in keys)] if measured else []
-    return found[0] if found else None
 
 
 def _gpu_cell(row):
     if row is None:
-        return "not yet"
+        return "not run"
     ratio = row["training"]["ratio"]
-    if row["where"] != "layer":
-        return f"{ratio:.2f}, memory {row['memory']:.2f}"
-    return f"{ratio:.1f}" if ratio < 10 else f"{ratio:.0f}"
-
-
-def gpu_measured(name: str) -> dict | None:
-    """Return ``"gpu"`` or ``"gpu_stacked"``, or ``None`` as long as nobody has run ``benchmarks/gpu.py``."""
-    try:
-        return results.load(name)
-    except ValueError:
-        return None
+    return f"{ratio:.2f}" if ratio < 10 else f"{ratio:.0f}"
 
 
 def _range(values):
@@ -74,4 +63,4 @@ def _range(values):
 if __name__ == "__main__":
     print(markdown(results.load("layer")))
     print()
-    print(gpu_markdown(results.load("gpu_before"), gpu_measured("gpu_stacked"), gpu_measured("gpu")))
+    print(gpu_markdown(*map(results.load, ("gpu_before", "gpu_stacked", "gpu"))))

@@ -5,9 +5,10 @@ Book: chapter 13.  Source: new here.
 A layer asks one question, and gets a tensor or ``None``; then it is computed plainly, by ``convtwist.operators``.
 The answer to an eager call on a CPU is a *step* (``steps``), which makes the fields in ``blocks`` and has derivatives
 of every order by ``autograd``.  In a program that is being compiled it is an operator (``custom_ops``), whose fields
-are made in C++ (``cpp``, ``fields.cpp``).  On a GPU (``gpu``) step and operator are the same, and their fields are made
-by kernels in Triton (``triton_blocks``, ``triton_kernels``, ``triton_tiles``); without them a layer in 16 bits is three
-convolutions (``stacked``).  ``config`` says which of them serves, and why not a quicker one.
+are made in C++ (``cpp``, ``fields.cpp``).  On a GPU (``gpu``) a step is made for maps of one shape
+(``triton_steps``), and its fields by kernels in Triton (``triton_blocks``, ``triton_registers``, ``triton_kernels``,
+``triton_tiles``, ``triton_launch``); without them a layer in 16 bits is three convolutions (``stacked``).  ``config``
+says which of them serves, and why not a quicker one.
 """
 
 from functools import lru_cache

@@ -24,11 +24,13 @@ from torch.autograd import Function, forward_ad
 
 if TYPE_CHECKING:
     from convtwist._engine.steps import IsoStep, TwistStep
+    from convtwist._engine.triton_steps import IsoOnGPU, TwistOnGPU
 
 __all__ = ["apply_step"]
 
 
-def apply_step(step: "TwistStep | IsoStep", source: Tensor, *parameters: Tensor | None) -> Tensor:
+def apply_step(step: "TwistStep | IsoStep | TwistOnGPU | IsoOnGPU", source: Tensor,
+               *parameters: Tensor | None) -> Tensor:
     """Compute ``step.forward``; the bias comes last and may be ``None``."""
     return (_Layer if _transformed() else _Eager).apply(step, source, *parameters)
 
@@ -83,8 +85,13 @@ class _Eager(Function):
             ctx.save_for_forward(*tensors)
         return step.forward(*tensors)
 
-    backward = staticmethod(_Layer.backward)
-    jvp = staticmethod(_Layer.jvp)
+    @staticmethod
+    def backward(ctx, slope):
+        return _Layer.backward(ctx, slope)
+
+    @staticmethod
+    def jvp(ctx, *changes):
+        return _Layer.jvp(ctx, *changes)
 
 
 class _Gradient(Function):

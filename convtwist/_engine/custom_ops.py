@@ -20,7 +20,7 @@ from torch import Tensor
 
 from convtwist._arguments import Coords, is_exporting
 from convtwist._engine import cpp, gpu
-from convtwist._engine.steps import IsoStep, TwistStep, empty_like_convolved, like_last
+from convtwist._engine.steps import IsoStep, TwistStep, like_last
 
 __all__ = ["allowed", "iso", "transformed", "twist"]
 

@@ -1,4 +1,4 @@
-"""The layers as three convolutions, ``W*u + X.(Kx*u) + Y.(Ky*u)`` as it stands, for a GPU and numbers of 16 bits.
+"""The layers as three convolutions, as the formula stands, for GPUs that the kernels don't serve, and 16 bits.
 
 Book: chapter 13.  Source: new here; the posted layers compute the same.
 

@@ -50,7 +50,8 @@ class TwistStep:
 
     def plain(self, source: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | None) -> Tensor:
         """Compute the layer in PyTorch's own operations."""
-        return plain(source, weight, twist.to(source.dtype), bias, self.stride, self.padding, self.dilation, self.groups, self.coords)
+        return plain(source, weight, twist.to(source.dtype), bias, self.stride, self.padding, self.dilation,
+                     self.groups, self.coords)
 
     def size(self, height: int, width: int) -> tuple[int, int]:
         """Return the output's height and width."""

@@ -31,7 +31,8 @@ from convtwist.operators import OPERATORS, Bank
 __all__ = ["Walk", "in_last"]
 
 _Pair = tuple[int, int]
-_HELD = {"similarity": (1 / 2,) * 2, "affine": (1.0,) * 4, "first_order": (1 / 4,) * 8, "iso": (1.0, 1 / 8, 1 / 2, 1 / 2)}
+_HELD: dict[str, tuple[float, ...]] = {"similarity": (1 / 2,) * 2, "affine": (1.0,) * 4, "first_order": (1 / 4,) * 8,
+                                       "iso": (1.0, 1 / 8, 1 / 2, 1 / 2)}
 _WIDE_PRODUCTS = "out_dtype" in (torch.mm.__doc__ or "")  # from torch 2.8
 
 
@@ -134,7 +135,7 @@ class Walk:
     def _in_registers(self, maps: Tensor, weights: Tensor, strides: tuple[int, ...], target: Tensor | None, keep: bool,
                       factor: Tensor | None) -> Tensor | None:
         multiply = factor is not None
-        key = strides, target is None, keep, multiply
+        key = weights.dtype, strides, target is None, keep, multiply
         launcher = self.launchers.get(key)
         if launcher is None:
             given = self.channels, self.out, self.size[0]
@@ -142,10 +143,12 @@ class Walk:
             pairs, bands = self.images * self.size[1], -(-self.size[0] // blocks["ROWS"])
             units = -(-pairs // blocks["BM"]) * bands
             blocks["SPLITS"] = min(blocks["SPLITS"], units)
-            numbers = [pairs, *self.sides, self.channels, *self.size, self.out, *self._axes(), units, bands, *strides]
+            numbers = [pairs, *self.sides, self.channels, *self.size, self.out, *self._axes(), units, bands,
+                       *strides]
             constants = {"P0": self.padding[0], "P1": self.padding[1], "TRANSPOSED": self.transposed,
                          "BANK": self.operators, "SCALE": self.held[-1], "CURVED": self.held[1],
-                         "MIX": target is not None, "KEEP": keep, "MULTIPLY": multiply, "WIDE": interpreted(self.dtype), **blocks}
+                         "MIX": target is not None, "KEEP": keep, "MULTIPLY": multiply,
+                         "WIDE": interpreted(self.dtype), **blocks}
             grid = blocks["SPLITS"], -(-self.out // blocks["BN"]), 1
             launcher = self.launchers[key] = Launcher(triton_registers.fields_kernel, grid, self.device, numbers,
                                                       constants)

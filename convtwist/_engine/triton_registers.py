@@ -99,8 +99,10 @@ def fields_kernel(maps, weights, output, factor, products, pairs, height, width,
 
     ``weights`` is ``(fields, channels, out)``, with these strides; ``output`` and ``factor`` are
     ``(images x rows x columns, out)``, ``products`` ``(SPLITS, fields, channels, out)``.  Without ``KEEP`` the output
-    is replaced.  Zoom and rotation are held times ``SCALE``, the Laplacian times ``CURVED``.  The weights are read before the walk, and a program takes each ``SPLITS``th band of pixels, so that
-    every sum has one order.
+    is replaced.  Zoom and rotation are held times ``SCALE``, the Laplacian times ``CURVED``.
+
+    The weights are read before the walk, and a program takes each ``SPLITS``th band of pixels, so that every sum has
+    one order.
     """
     n = tl.program_id(1) * BN + tl.arange(0, BN)
     k = tl.arange(0, BK)

@@ -39,7 +39,7 @@ def mix_tiles(operators: str, channels: int, out: int, rows: int) -> dict[str, i
 
 
 def back_tiles(channels: int, out: int, rows: int, large: bool) -> dict[str, int]:
-    """Return the blocks that add transposed fields, mixed, and multiply them; into ``SPLITS`` parts the sum is split."""
+    """Return the blocks that add transposed fields, mixed, and multiply them; ``SPLITS`` parts of the sum are kept."""
     few = max(channels, out) <= 64
     return {"BM": 16, "BK": _power(channels), "BN": _power(out), "ROWS": min(14, rows), "SPLITS": 264, "AHEAD": False,
             "STAGES": 3 if large else 1, "num_warps": 4 if few and large else 8}
