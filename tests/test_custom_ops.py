@@ -2,6 +2,8 @@
 
 import itertools
 import os
+import subprocess
+import sys
 from contextlib import nullcontext
 from functools import cache
 
@@ -118,6 +120,18 @@ def test_transforms_in_compiled_code(name, transform, way):
     torch._dynamo.reset()
     ours = torch.compile(transforms[transform], fullgraph=True, backend="aot_eager")(u)
     torch.testing.assert_close(ours, transforms[transform](u), rtol=1e-4, atol=1e-3)
+
+
+def test_the_package_can_be_imported_anew():
+    """As after an upgrade in a running notebook: the operators are registered again, and work."""
+    code = (
+        "import sys, torch, convtwist; from convtwist._engine import custom_ops as old\n"
+        "for name in [name for name in sys.modules if name.startswith('convtwist')]: del sys.modules[name]\n"
+        "import convtwist; from convtwist._engine import custom_ops; assert custom_ops is not old\n"
+        "layer, u = convtwist.ConvTwist2d(3, 4, padding=1), torch.rand(1, 3, 5, 5)\n"
+        "torch.testing.assert_close(torch.compile(layer, backend='aot_eager')(u), layer(u), rtol=1e-4, atol=1e-5)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize("make", [ConvTwist2d, IsoTwist2d])
