@@ -213,7 +213,7 @@ def test_maps_smaller_and_larger_than_a_block(size, way, device):
 @device
 @pytest.mark.parametrize("wanted", [w for w in itertools.product((False, True), repeat=2) if any(w)])
 @pytest.mark.parametrize("stride", [(1, 1), slow((2, 1))])
-def test_what_is_frozen_is_not_computed_and_the_rest_is_the_same(wanted, stride, device):
+def test_what_is_frozen_is_not_computed_and_the_rest_is_the_same(wanted, stride, way, device):
     source, weight, twist, _ = twist_case("similarity", device=device)
     step = steps.TwistStep((1, 1), (1, 1), "centered", 1, stride)
     slope = draw(5, 2, 4, *step.size(5, 6), device=device)
@@ -476,6 +476,13 @@ def test_weights_of_another_type_have_a_launcher_of_their_own(device, monkeypatc
         gradients = step.gradient(slope, source, weight, kind, wanted=(True, True, True, True))
         assert gradients[2].dtype == kind.dtype
     assert len(made) == 4
+
+
+@pytest.mark.parametrize("capability, large", [((8, 0), False), ((8, 9), False), ((9, 0), True), ((10, 0), True),
+                                               ((12, 0), False)])
+def test_only_large_multiprocessors_get_large_blocks(monkeypatch, capability, large):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert triton_tiles.is_large(torch.device("cuda", 0)) is large
 
 
 def test_a_launcher_looks_for_machine_code_once_and_again_at_other_addresses(monkeypatch):

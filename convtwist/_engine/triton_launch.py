@@ -20,6 +20,7 @@ from convtwist._engine import triton_kernels
 
 __all__ = ["Launcher", "interpreted"]
 
+
 class Launcher:
     """A kernel with all of its arguments but the tensors, which come first."""
 

@@ -17,7 +17,7 @@ BANK_LIMIT = 1 << 28
 
 def is_large(device: torch.device) -> bool:
     """Say whether a multiprocessor has as much shared memory as an H100's, 227 KB; the A100's has 163, others 99."""
-    return device.type != "cuda" or torch.cuda.get_device_properties(device).shared_memory_per_block_optin > 200_000
+    return device.type != "cuda" or torch.cuda.get_device_capability(device)[0] in (9, 10)
 
 
 def in_registers(operators: str, channels: int, out: int, dtype: torch.dtype, large: bool) -> bool:
