@@ -112,6 +112,10 @@ def test_the_readme_shows_the_gpus_measurements_and_says_when_they_were_made():
     assert f"{day.day} {day:%B %Y}" in readme and stacked["date"] == after["date"]
     cut_off = {tuple(row["shape"]) for row in stacked["rows"]} - {tuple(row["shape"]) for row in after["rows"]}
     assert bool(cut_off) == ("Time ran out" in readme)
+    for name, said in (("ConvTwist similarity", "in single layers {} to {} times"), ("IsoTwist2d", "{} to {} times")):
+        peaks = [row["memory"] for row in after["rows"] if (row["contender"], row["where"]) == (name, "layer")
+                 and row["engine"] == "eager"]
+        assert said.format(f"{min(peaks):.2f}", f"{max(peaks):.2f}") in readme
 
 
 def test_the_gpus_table_has_a_line_for_each_way_and_engine():
