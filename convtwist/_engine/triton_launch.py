@@ -7,7 +7,7 @@ than many a kernel runs.  A launcher looks once, and then hands over the pointer
 """
 
 # A machine without a GPU need not have Triton.
-# pyright: reportMissingImports=false
+# pyright: reportMissingImports=false, reportAttributeAccessIssue=false
 
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -13,6 +13,7 @@ eight here; an eighth is in the coordinates.
 
 # A machine without a GPU need not have Triton; its language has rules of its own, which no checker of Python knows.
 # pyright: basic, reportMissingImports=false, reportArgumentType=false, reportIndexIssue=false
+# pyright: reportAssignmentType=false
 # pyright: reportAttributeAccessIssue=false, reportCallIssue=false, reportOperatorIssue=false, reportGeneralTypeIssues=false
 
 import triton
