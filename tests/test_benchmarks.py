@@ -134,6 +134,7 @@ def test_the_gpus_table_has_a_line_for_each_way_and_engine():
 
 def test_the_chosen_blocks_are_among_the_best_that_were_timed():
     """What triton_tiles.py says of few and of many channels, in bfloat16, against the stored times."""
+    compared = set()
     tiles = pytest.importorskip("convtwist._engine.triton_tiles")
     for row in results.load("gpu_blocks")["rows"]:
         if "kernel" not in row:
@@ -150,6 +151,10 @@ def test_the_chosen_blocks_are_among_the_best_that_were_timed():
                  if all(other.get(key) == row[key] for key in ("kernel", "bank", "shape"))]
         (ours,) = [other["ms"] for other in alike if all(other[key] == chosen[key] for key in keys)]
         assert ours <= 1.25 * min(other["ms"] for other in alike if "ms" in other), row
+        compared.add((row["kernel"], row["bank"], channels))
+    assert compared == {*((kernel, *layer) for kernel in ("mix", "back")
+                          for layer in (("similarity", 64), ("similarity", 128), ("iso", 64))),
+                        *(("near", *layer) for layer in (("similarity", 256), ("iso", 128), ("iso", 256)))}
 
 
 def test_a_target_may_be_for_one_shape():

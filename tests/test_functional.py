@@ -326,3 +326,19 @@ def test_whole_numbers_are_refused_with_the_cure(dtype):
 def test_a_map_too_small_for_the_kernel_is_refused_like_in_conv2d():
     with pytest.raises((ValueError, RuntimeError), match=r"does not fit|Kernel size can.t be greater"):
         conv_twist2d(U[..., :2], W, T)
+
+
+@pytest.mark.parametrize("wrong", [{"stride": True}, {"stride": 1.0}, {"groups": 1.0}, {"groups": True},
+                                   {"padding": 1.0}, {"dilation": (1, True)}, {"steps": 1.0}])
+def test_what_passed_once_does_not_let_its_likes_pass(wrong):
+    """Checks are remembered by arguments; ``True`` and ``1.0`` equal 1, and are refused all the same."""
+    u, weight, twist = torch.rand(1, 3, 6, 6), torch.rand(3, 3, 3, 3), torch.rand(2, 3, 3)
+    right = {"stride": 1, "groups": 1, "padding": 1, "dilation": (1, 1), "steps": 1}
+    for _ in range(2):
+        conv_twist2d(u, weight, twist, **right)
+        with pytest.raises((TypeError, ValueError), match=next(iter(wrong))):
+            conv_twist2d(u, weight, twist, **{**right, **wrong})
+    conv_twist2d(u, weight, twist, **right)
+    for other in (u.double(), u[:, :2], u.to(torch.uint8)):
+        with pytest.raises((TypeError, ValueError), match=r"input must|input is"):
+            conv_twist2d(other, weight, twist, **right)

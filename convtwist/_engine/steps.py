@@ -117,8 +117,7 @@ class IsoStep:
                  blocks: ModuleType | None = None) -> tuple[Tensor | None, ...]:
         """Return the wanted gradients, and ``None`` for the others."""
         d_bias = slope.sum((0, 2, 3)) if wanted[2] else None
-        if self.reduce > 1:  # the transpose of averaging
-            slope = F.interpolate(slope, scale_factor=self.reduce) / self.reduce**2
+        slope = self.spread(slope)
         d_source = empty_like_convolved(source, *source.shape[1:]) if wanted[0] else None
         d_weight = None
         if wanted[0] or wanted[1]:
@@ -126,6 +125,10 @@ class IsoStep:
                 d_source, slope, source, weight.movedim(2, 0), wanted[1], "iso", (1, 1), (1, 1), (1, 1),
                 self.coords, keep=False).movedim(0, 2).contiguous()
         return d_source, d_weight if wanted[1] else None, d_bias
+
+    def spread(self, slope: Tensor) -> Tensor:
+        """Return the transpose of averaging over squares."""
+        return slope if self.reduce == 1 else F.interpolate(slope, scale_factor=self.reduce) / self.reduce**2
 
 
 def joined(twist: Tensor, groups: int) -> Tensor:

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from convtwist._engine.steps import IsoStep, TwistStep, empty_like_convolved, joined, parted
@@ -87,7 +86,7 @@ class IsoOnGPU:
 
     def __init__(self, step: IsoStep, shape: torch.Size, weights: torch.Size, dtype: torch.dtype,
                  device: torch.device) -> None:
-        self.plain, self.reduce, self.size, self.dtype = step.plain, step.reduce, step.size(*shape[2:]), dtype
+        self.plain, self.spread, self.size, self.dtype = step.plain, step.spread, step.size(*shape[2:]), dtype
         (images, channels), out, sides, one = shape[:2], weights[0], shape[2:], (1, 1)
         fixed = dtype, device, step.coords, one, one, one
         self.ahead = Walk("iso", shape, sides, out, *fixed, False, step.reduce)
@@ -107,8 +106,7 @@ class IsoOnGPU:
                  wanted: Sequence[bool]) -> tuple[Tensor | None, ...]:
         """Return the wanted gradients, and ``None`` for the others."""
         d_bias = slope.sum((0, 2, 3)) if wanted[2] else None
-        if self.reduce > 1:  # the transpose of averaging
-            slope = F.interpolate(slope, scale_factor=self.reduce) / self.reduce**2
+        slope = self.spread(slope)
         d_source = empty_like_convolved(source, *source.shape[1:]) if wanted[0] else None
         d_weight = None
         if wanted[0] or wanted[1]:
