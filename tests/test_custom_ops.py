@@ -49,7 +49,7 @@ def operator(step, last=True):
     """Return the operator of a step, for maps in ``channels_last`` or contiguous, as a function of its tensors."""
     call = torch.ops.convtwist.conv_twist if isinstance(step, steps.TwistStep) else torch.ops.convtwist.iso_twist
     layout = torch.channels_last if last else torch.contiguous_format
-    return lambda source, *rest: call(source.contiguous(memory_format=layout), *rest, last, *vars(step).values())
+    return lambda source, *rest: call(source.contiguous(memory_format=layout), *rest, last, "", *vars(step).values())
 
 
 def both(ours, plain, tensors):
@@ -90,14 +90,16 @@ def test_pytorch_finds_the_operators_sound(way):
     """Schema, shapes and strides foretold, gradients registered, traced as they run (``torch.library.opcheck``)."""
     ours, checks = torch.ops.convtwist, []
     for last in (False, True):
-        checks += [(ours.conv_twist, twist_case("similarity"), (last, [1, 0], [1, 1], "centered", 1, [1, 2])),
-                   (ours.iso_twist, iso_case(), (last, 2, "centered"))]
+        checks += [(ours.conv_twist, twist_case("similarity"), (last, "", [1, 0], [1, 1], "centered", 1, [1, 2])),
+                   (ours.iso_twist, iso_case(), (last, "", 2, "centered"))]
     for call, tensors, options in checks:
-        if options[0]:
-            tensors[0] = tensors[0].contiguous(memory_format=torch.channels_last)
+        if options[0]:  # the weight as in a network that was moved to channels_last
+            tensors[:2] = [t.contiguous(memory_format=torch.channels_last) if t.dim() == 4 else t for t in tensors[:2]]
         leaves = [t.requires_grad_() for t in tensors]
         found = torch.library.opcheck(call, (*leaves, *options))
         assert set(found.values()) == {"SUCCESS"}
+        gradients = torch.autograd.grad(call(*leaves, *options).sum(), leaves[1:])
+        assert all(g.stride() == t.stride() for g, t in zip(gradients, leaves[1:], strict=True))
 
 
 @pytest.mark.parametrize("transform", [

@@ -333,6 +333,36 @@ def test_compiled_without_a_graph_break(make, cast, engine, device):
         assert relative(a, b.double().cpu()) < (2e-2 if cast else 2e-6)
 
 
+@on_cuda
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("make, channels", [
+    (partial(ConvTwist2d, 64, 64, padding=1), 64),
+    (partial(ConvTwist2d, 256, 32, padding=1, bias=False), 256),
+    (partial(ConvTwist2d, 64, 64, padding=1, stride=2), 64),
+    (partial(ConvTwist2d, 32, 32, padding=2, dilation=2, operators="first_order"), 32),
+    (partial(ConvTwist2d, 64, 64, padding=1, groups=4), 64),
+    (partial(IsoTwist2d, 64, 64), 64),
+    (partial(IsoTwist2d, 256, 32, reduce=2), 256),
+])
+def test_a_compiled_program_launches_the_kernels_itself(make, channels, last, device):
+    """In a small network, where compilers choose layouts: loss and gradients are the eager ones, within rounding."""
+    torch.manual_seed(0)
+    layer = make()
+    network = torch.nn.Sequential(torch.nn.Conv2d(8, channels, 1), torch.nn.ReLU(), layer,
+                                  torch.nn.Conv2d(layer.out_channels, 8, 1)).to(device, torch.bfloat16)
+    u = draw(1, 4, 8, 12, 14, dtype=torch.bfloat16, device=device)
+    if last:
+        network, u = network.to(memory_format=LAST), u.contiguous(memory_format=LAST)
+    torch._dynamo.reset()
+    found = []
+    for module in (network, torch.compile(network, fullgraph=True)):
+        output = module(u)
+        found.append((output, *torch.autograd.grad(output.float().pow(2).mean(), list(network.parameters()))))
+    for ours, expected, name in zip(found[1], found[0], ("output", *dict(network.named_parameters())), strict=True):
+        assert ours.stride() == expected.stride()
+        assert relative(ours, expected.double().cpu()) < 2e-2, name
+
+
 @device
 def test_steps_channels_and_checkpoints(engine, device):
     """Several steps, permuted groups, activation checkpointing: values and gradients in float32 as in float64."""
@@ -387,6 +417,34 @@ def test_an_old_triton_and_a_broken_one_are_named(monkeypatch):
     assert gpu.triton_missing.__wrapped__().startswith("Triton is not installed")
 
 
+def on_no_gpu(script, *arguments):
+    """Return what a script prints that compiles for a GPU, in a process where nothing is interpreted."""
+    surroundings = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
+    surroundings["PYTHONPATH"] = os.pathsep.join(map(str, (Path(__file__).parents[1], *sys.path[1:])))
+    done = subprocess.run([sys.executable, Path(__file__).with_name(script), *arguments], env=surroundings,
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout.splitlines()
+
+
+@pytest.mark.skipif(CUDA, reason="the script stands in for a GPU where there is none")
+@pytest.mark.skipif(not gpu.COMPILER_TAKES_KERNELS, reason="an older PyTorch")
+def test_a_compiler_is_shown_the_kernels():
+    """Of every layer, forward and backward, in either layout; an operator stays whole where the program can't do it.
+
+    That is where sizes are left open, and where PyTorch doesn't know what a kernel writes.
+    """
+    whole = "convtwist::conv_twist, convtwist::conv_twist_gradient"
+    lines = on_no_gpu("shown_code.py")
+    assert len(lines) == 2 * 8 + 1
+    for line in lines:
+        name, found = line.split(": ", 1)
+        kernels = "triton_kernel_wrapper_functional, triton_kernel_wrapper_functional"
+        kernels = {"strided": f"{kernels}, triton_kernel_wrapper_functional", "sizes left open": whole,
+                   "mistaken": whole}.get(name, kernels)
+        assert found == kernels, line
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("capability", ["80", "90"])
 def test_every_kernel_compiles_to_machine_code_without_a_gpu(capability):
@@ -394,12 +452,7 @@ def test_every_kernel_compiles_to_machine_code_without_a_gpu(capability):
 
     The quickest of the back kernels, as measured on an H200, spill some words; so much is let pass.
     """
-    command = [sys.executable, Path(__file__).with_name("machine_code.py"), capability]
-    surroundings = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
-    surroundings["PYTHONPATH"] = os.pathsep.join(map(str, (Path(__file__).parents[1], *sys.path[1:])))
-    done = subprocess.run(command, env=surroundings, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    lines = [line.split() for line in done.stdout.splitlines()]
+    lines = [line.split() for line in on_no_gpu("machine_code.py", capability)]
     assert len(lines) == (22 if capability == "90" else 18)
     assert {line[0] for line in lines} == {*triton_kernels.__all__, *triton_registers.__all__}
     for name, dtype, bank, registers, spilled, shared in lines:

@@ -6,6 +6,9 @@ Left to itself, the compiler writes the whole bank of fields to memory and reads
 take the steps of training without a compiler (``steps``), with the fields made and mixed by C++ (``cpp``), or on a GPU
 by the same kernels as there.
 
+On a GPU launching takes the time.  So where the sizes of the maps are known, the compiler is shown what an operator
+does, and its program launches the same kernels itself (``_shown``).
+
 Layout: a program sees maps come out as ``nn.Conv2d`` would put them, so that a view works behind either.  Inside a
 network the compiler may lay them out otherwise, as it does around convolutions: whatever layout the input then has in
 memory, the output gets.
@@ -13,14 +16,17 @@ memory, the output gets.
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch._subclasses.functional_tensor import FunctionalTensorMode
 
 from convtwist._arguments import Coords, is_exporting
 from convtwist._engine import cpp, gpu
-from convtwist._engine.steps import IsoStep, TwistStep, like_last
+from convtwist._engine.steps import IsoStep, TwistStep, empty_maps, like_last
 
 __all__ = ["allowed", "iso", "transformed", "twist"]
 
@@ -30,6 +36,10 @@ _namespace = vars(torch.ops.convtwist)
 if "library" in _namespace:
     _namespace["library"]._destroy()
 _LIBRARY = _namespace["library"] = torch.library.Library("convtwist", "DEF")
+
+# PyTorch keeps compiled programs on disk, and knows an operator by its name and arguments alone.  This one tells each
+# state of this code from every other.
+_BUILD = sha256(b"".join(file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.*p*")))).hexdigest()[:16]
 
 
 def allowed() -> bool:
@@ -53,14 +63,14 @@ def twist(source: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | None, pa
           dilation: tuple[int, int], coords: Coords, groups: int, stride: tuple[int, int]) -> Tensor:
     """Compute ``ConvTwist2d``."""
     last = like_last(source) or like_last(weight)
-    return torch.ops.convtwist.conv_twist(_laid(source, last), weight, twist, bias, last, padding, dilation, coords,
-                                          groups, stride)
+    return torch.ops.convtwist.conv_twist(_laid(source, last), weight, twist, bias, last, _BUILD, padding,
+                                          dilation, coords, groups, stride)
 
 
 def iso(source: Tensor, weight: Tensor, bias: Tensor | None, reduce: int, coords: Coords) -> Tensor:
     """Compute ``IsoTwist2d`` without groups."""
     last = like_last(source)
-    return torch.ops.convtwist.iso_twist(_laid(source, last), weight, bias, last, reduce, coords)
+    return torch.ops.convtwist.iso_twist(_laid(source, last), weight, bias, last, _BUILD, reduce, coords)
 
 
 def _laid(maps: Tensor, last: bool) -> Tensor:
@@ -78,10 +88,11 @@ def _weights(tensors: Sequence[Tensor | None], last: bool) -> list[Any]:
     return [tensor if last or tensor is None else tensor.contiguous() for tensor in tensors]
 
 
-def _empty(maps: Tensor, last: bool, channels: int, height: int, width: int) -> Tensor:
-    if last:
-        return maps.new_empty(maps.shape[0], height, width, channels).permute(0, 3, 1, 2)
-    return maps.new_empty(maps.shape[0], channels, height, width)
+def _like(gradient: Tensor, weight: Tensor) -> Tensor:
+    """Return a gradient laid out as its weight is, or as that would be without gaps."""
+    if gradient.stride() == weight.stride() or gradient.stride() == torch.empty_like(weight).stride():
+        return gradient
+    return torch.empty_like(weight).copy_(gradient)
 
 
 def _quick(step: TwistStep | IsoStep, method: str, source: Tensor, weights: Tensor) -> Callable[..., Any]:
@@ -94,42 +105,46 @@ def _quick(step: TwistStep | IsoStep, method: str, source: Tensor, weights: Tens
 def _register(name: str, make_step: Callable[..., TwistStep | IsoStep], weights: Sequence[str], options: str) -> None:
     """Register ``convtwist::name`` and its gradient: code, shapes and derivatives.
 
-    PyTorch's cache of compiled programs knows an operator by its name alone: one that returns another layout, for
-    example, needs another name.
-
     The option ``last`` says that the program's maps are ``channels_last``; otherwise they are contiguous.
+    Each gradient of a weight is laid out as the weight is.
     """
     inputs = ", ".join(f"Tensor {tensor}" for tensor in ("source", *weights))
     count = 1 + len(weights)
-    options = f"bool last, {options}"
+    options = f"bool last, str build, {options}"
     outputs = ", ".join(["Tensor"] * (count + 1))
     _define(name, f"({inputs}, Tensor? bias, {options}) -> Tensor")
     _define(f"{name}_gradient", f"(Tensor slope, {inputs}, {options}, bool[] wanted) -> ({outputs})")
 
     def layer(source, *rest):
-        last, *arguments = rest[count:]
+        last, _, *arguments = rest[count:]
         last = _is_last(source, last)
         weights = _weights(rest[:count], last)
         forward = _quick(make_step(*arguments), "forward", source, weights[-2])
         return _laid(forward(_laid(source, last), *weights), last)
 
     def fake_layer(source, weight, *rest):
-        last, *arguments = rest[count - 1 :]
-        return _empty(source, _is_last(source, last), weight.shape[0], *make_step(*arguments).size(*source.shape[2:]))
+        last, _, *arguments = rest[count - 1 :]
+        height, width = make_step(*arguments).size(*source.shape[2:])
+        return empty_maps(source, _is_last(source, last), weight.shape[0], height, width)
 
     def gradient(slope, source, *rest):
-        last, *arguments, wanted = rest[count - 1 :]
+        last, _, *arguments, wanted = rest[count - 1 :]
         last = _is_last(source, last)
         maps = _laid(slope, last), _laid(source, last)
         weights = _weights(rest[: count - 1], last)
         found = _quick(make_step(*arguments), "gradient", source, weights[-1])(*maps, *weights, wanted=wanted)
-        first, *others = (tensor if want else slope.new_empty(0) for tensor, want in zip(found, wanted, strict=True))
-        return _laid(first, last) if wanted[0] else first, *(tensor.contiguous() for tensor in others)
+        found = [tensor if want else slope.new_empty(0) for tensor, want in zip(found, wanted, strict=True)]
+        if wanted[0]:
+            found[0] = _laid(found[0], last)
+        for k, weight in enumerate(rest[: count - 1], 1):
+            if wanted[k]:
+                found[k] = _like(found[k], weight)
+        return tuple(found)
 
     def fake_gradient(slope, source, *rest):
         *_, wanted = rest
-        first = _empty(source, _is_last(source, rest[count - 1]), *source.shape[1:])
-        found = first, *(t.new_empty(t.shape) for t in rest[: count - 1]), slope.new_empty(slope.shape[1])
+        first = empty_maps(source, _is_last(source, rest[count - 1]), *source.shape[1:])
+        found = first, *map(torch.empty_like, rest[: count - 1]), slope.new_empty(slope.shape[1])
         return tuple(tensor if want else slope.new_empty(0) for tensor, want in zip(found, wanted, strict=True))
 
     def keep(ctx, inputs, output):
@@ -145,8 +160,18 @@ def _register(name: str, make_step: Callable[..., TwistStep | IsoStep], weights:
     for op, compute, fake in ((name, layer, fake_layer), (f"{name}_gradient", gradient, fake_gradient)):
         _LIBRARY.impl(op, compute, "CompositeExplicitAutograd")
         torch.library.register_fake(f"convtwist::{op}", fake, lib=_LIBRARY)
+        if gpu.COMPILER_TAKES_KERNELS:
+            torch.library.register_torch_dispatch(f"convtwist::{op}", FunctionalTensorMode, partial(_shown, compute),
+                                                  lib=_LIBRARY)
     gradient_op = getattr(torch.ops.convtwist, f"{name}_gradient").default
     torch.library.register_autograd(f"convtwist::{name}", backward, setup_context=keep, lib=_LIBRARY)
+
+
+def _shown(compute: Callable[..., Any], mode: Any, operator: Any, types: Any, arguments: Any, options: Any) -> Any:
+    """Show a compiler what an operator does, if it can do the same: then its program has the parts in its place."""
+    with mode:
+        found = gpu.show(compute, arguments)
+    return mode.__torch_dispatch__(operator, types, arguments, options) if found is NotImplemented else found
 
 
 def _define(name: str, schema: str) -> None:

@@ -9,7 +9,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from types import ModuleType
 from typing import Any
@@ -17,12 +17,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["as_computed", "computed_type", "gains", "holds", "prepared", "serves", "triton_missing", "why_not"]
+__all__ = ["COMPILER_TAKES_KERNELS", "as_computed", "computed_type", "gains", "holds", "prepared", "serves",
+           "show", "triton_missing", "why_not"]
 
 _DTYPES = torch.float32, torch.float16, torch.bfloat16
 _OLDEST = (3, 3)  # of Triton: before, its functions take no tuples
 _CAPABILITY = (8, 0)
 _SWITCH = "CONVTWIST_GPU_ENGINE"
+
+COMPILER_TAKES_KERNELS = torch.__version__ >= (2, 10)  # before, Inductor can't multiply into a wider type
 
 
 def holds(maps: Tensor) -> bool:
@@ -61,6 +64,22 @@ def as_computed(*tensors: Any) -> list[Any]:
         return list(tensors)
     dtype = torch.get_autocast_dtype(device)
     return [tensor if tensor is None or tensor.dtype == dtype else tensor.to(dtype) for tensor in tensors]
+
+
+def show(compute: Callable[..., Any], arguments: Sequence[Any]) -> Any:
+    """Let a compiler look on as a layer is computed; ``NotImplemented`` where it can't launch the kernels itself.
+
+    It can't in Triton's interpreter, nor where sizes are left open: they decide on kernels and grids.
+    """
+    tensors = [argument for argument in arguments if isinstance(argument, Tensor)]
+    if not holds(tensors[0]) or any(type(side) is not int for tensor in tensors for side in tensor.shape):
+        return NotImplemented
+    if _steps().INTERPRETED:
+        return NotImplemented
+    try:
+        return compute(*arguments)
+    except _steps().Unseen:
+        return NotImplemented
 
 
 def prepared(step: Any, source: Tensor, weights: Tensor) -> Any:

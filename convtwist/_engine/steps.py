@@ -27,7 +27,7 @@ from convtwist._arguments import Coords
 from convtwist._engine import blocks as on_cpu
 from convtwist.operators import BY_FIELDS, plain, plain_isotropic
 
-__all__ = ["IsoStep", "TwistStep", "empty_like_convolved", "joined", "like_last", "parted"]
+__all__ = ["IsoStep", "TwistStep", "empty_like_convolved", "empty_maps", "joined", "like_last", "parted"]
 
 
 @dataclass(frozen=True)
@@ -162,6 +162,11 @@ def like_last(tensor: Tensor) -> bool:
 
 def empty_like_convolved(source: Tensor, channels: int, height: int, width: int) -> Tensor:
     """Return an output without content, laid out as a convolution would."""
-    layout = torch.channels_last if like_last(source) else torch.contiguous_format
-    return torch.empty((source.shape[0], channels, height, width), dtype=source.dtype, device=source.device,
-                       memory_format=layout)
+    return empty_maps(source, like_last(source), channels, height, width)
+
+
+def empty_maps(source: Tensor, last: bool, channels: int, height: int, width: int) -> Tensor:
+    """Return maps without content, in ``channels_last`` or contiguous; a compiler knows this to be no work."""
+    if last:
+        return source.new_empty((source.shape[0], height, width, channels)).permute(0, 3, 1, 2)
+    return source.new_empty((source.shape[0], channels, height, width))

@@ -128,7 +128,7 @@ class Walk:
             else:
                 kernel = triton_kernels.bank_kernel
                 constants.update(self._stencil(), COUNT=self.fields)
-            launcher = self.launchers["bank", images] = Launcher(kernel, grid, self.device, numbers, constants)
+            launcher = self.launchers["bank", images] = Launcher(kernel, grid, self.device, numbers, constants, (1,))
         launcher(maps, bank)
         return bank
 
@@ -149,9 +149,10 @@ class Walk:
                          "BANK": self.operators, "SCALE": self.held[-1], "CURVED": self.held[1],
                          "MIX": target is not None, "KEEP": keep, "MULTIPLY": multiply,
                          "WIDE": interpreted(self.dtype), **blocks}
+            writes = [k for k, written in ((2, target is not None), (4, multiply)) if written]
             grid = blocks["SPLITS"], -(-self.out // blocks["BN"]), 1
             launcher = self.launchers[key] = Launcher(triton_registers.fields_kernel, grid, self.device, numbers,
-                                                      constants)
+                                                      constants, writes)
         sums = maps
         if multiply:
             sums = maps.new_empty((launcher.grid[0], self.fields, self.channels, self.out), dtype=torch.float32)
@@ -170,7 +171,7 @@ class Walk:
             constants = {**self._stencil(), **turned, "BANK": self.operators, "COUNT": self.fields,
                          "WIDE": interpreted(self.dtype), **blocks}
             launcher = self.launchers["spread", images] = Launcher(triton_kernels.spread_kernel, grid, self.device,
-                                                                   numbers, constants)
+                                                                   numbers, constants, (1,))
         launcher(parts, target)
 
     def _mixing(self, weights: Tensor) -> Tensor:
@@ -229,5 +230,4 @@ def in_last(maps: Tensor) -> Tensor:
 
 def _pixels(maps: Tensor) -> Tensor:
     """Return maps in ``channels_last`` as ``(images x height x width, channels)``."""
-    images, channels, height, width = maps.shape
-    return maps.as_strided((images * height * width, channels), (channels, 1))
+    return maps.permute(0, 2, 3, 1).view(-1, maps.shape[1])

@@ -3,7 +3,8 @@
 Book: chapter 13.  Source: new here.
 
 A call of a kernel of Triton's looks through all of its arguments to find the machine code that fits.  It takes longer
-than many a kernel runs.  A launcher looks once, and then hands over the pointers.
+than many a kernel runs.  A launcher looks once, and then hands over the pointers.  Before a compiler it launches
+nothing, and leaves it to the compiled program.
 """
 
 # A machine without a GPU need not have Triton.
@@ -15,18 +16,26 @@ from typing import Any
 import torch
 import triton
 from torch import Tensor
+from torch._subclasses.functional_tensor import FunctionalTensor
 
 from convtwist._engine import triton_kernels
 
-__all__ = ["Launcher", "interpreted"]
+__all__ = ["INTERPRETED", "Launcher", "Unseen", "interpreted"]
+
+INTERPRETED = not isinstance(triton_kernels.bank_kernel, triton.runtime.JITFunction)
+
+
+class Unseen(Exception):
+    """PyTorch is mistaken about what a kernel writes: this Triton is not the one that it was made for."""
 
 
 class Launcher:
-    """A kernel with all of its arguments but the tensors, which come first."""
+    """A kernel with all of its arguments but the tensors, which come first; it writes to those of ``writes``."""
 
     def __init__(self, kernel: Any, grid: tuple[int, int, int], device: torch.device, numbers: Sequence[float],
-                 constants: dict[str, Any]) -> None:
-        self.kernel, self.grid, self.device, self.numbers = kernel, grid, device, numbers
+                 constants: dict[str, Any], writes: Sequence[int]) -> None:
+        self.kernel, self.grid, self.device, self.numbers, self.writes = kernel, grid, device, numbers, writes
+        self.shown = constants
         self.constants = {**constants, "enable_fp_fusion": True}  # which Triton 3.10 won't do unasked
         self._run: Callable[..., None] | None = None
         names = getattr(kernel, "arg_names", constants)  # in the order of the signature
@@ -34,6 +43,9 @@ class Launcher:
 
     def __call__(self, *tensors: Tensor) -> None:
         """Launch the kernel where PyTorch launches its own, on the tensors' device."""
+        if type(tensors[-1]) is FunctionalTensor:
+            self._show(tensors)
+            return
         run = self._run
         if run is not None:
             driver = triton.runtime.driver.active
@@ -49,6 +61,18 @@ class Launcher:
         if compiled is not None and not _low_bits([tensor.data_ptr() for tensor in tensors]):
             self._run = compiled[self.grid]
 
+    def _show(self, tensors: Sequence[Tensor]) -> None:
+        before = [_content(tensor) for tensor in tensors]
+        torch.library.wrap_triton(self.kernel)[self.grid](*tensors, *self.numbers, **self.shown)
+        written = [_content(tensor) is not old for tensor, old in zip(tensors, before, strict=True)]
+        if written != [k in self.writes for k in range(len(tensors))]:
+            raise Unseen
+
+
+def _content(tensor: Any) -> Tensor:
+    tensor.sync()  # writes that were put off
+    return torch._from_functional_tensor(tensor.elem)
+
 
 def _low_bits(pointers: Sequence[int]) -> int:
     """Return nothing but zero for pointers to multiples of 16 bytes: Triton compiles apart for others."""
@@ -60,4 +84,4 @@ def _low_bits(pointers: Sequence[int]) -> int:
 
 def interpreted(dtype: torch.dtype) -> bool:
     """Say whether the kernels run in Triton's interpreter, and on a type that it can't round to."""
-    return dtype == torch.bfloat16 and not isinstance(triton_kernels.bank_kernel, triton.runtime.JITFunction)
+    return dtype == torch.bfloat16 and INTERPRETED

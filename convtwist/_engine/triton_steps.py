@@ -15,9 +15,10 @@ from torch import Tensor
 
 from convtwist._engine.steps import IsoStep, TwistStep, empty_like_convolved, joined, parted
 from convtwist._engine.triton_blocks import Walk, in_last
+from convtwist._engine.triton_launch import INTERPRETED, Unseen
 from convtwist.operators import BY_FIELDS
 
-__all__ = ["IsoOnGPU", "TwistOnGPU", "prepared"]
+__all__ = ["INTERPRETED", "IsoOnGPU", "TwistOnGPU", "Unseen", "prepared"]
 
 _LAST = torch.channels_last
 _convolution_backward = torch.ops.aten.convolution_backward.default
