@@ -27,7 +27,7 @@ CHOICES = {  # kernel: blocks
             itertools.product((16, 32), (4, 8), (False, True))],
     "back": [{"BM": bm, "num_warps": warps, "ROWS": rows, "SPLITS": splits, "STAGES": stages, "AHEAD": False}
              for (bm, warps), (rows, splits), stages in
-             itertools.product(((16, 4), (16, 8), (32, 8)), ((14, 264), (28, 132)), (2, 3))],
+             itertools.product(((16, 4), (16, 8), (32, 8)), ((14, 264), (14, 132), (28, 132)), (2, 3))],
     "near": [{"BM": bm, "BK": bk, "num_warps": 4, "ROWS": 14, "AHEAD": ahead} for (bm, bk), ahead in
              itertools.product(((8, 64), (16, 64), (4, 128), (8, 128)), (False, True))],
 }

@@ -255,11 +255,11 @@ def checked(check: Callable[..., _Found], tensors: tuple[Tensor | None, ...], *o
     A network calls its layers with the same arguments in every step, and on a GPU small layers wait for Python.
     """
     first = tensors[0]
-    if type(first) is not Tensor or first.device.type not in ("cpu", "cuda"):
+    if type(first) is not Tensor or not (first.is_cpu or first.is_cuda):
         return check(*tensors, *options)
     if torch.compiler.is_compiling() or is_tracing() or _transformed():
         return check(*tensors, *options)
-    key = check, repr(options), torch.is_autocast_enabled(first.device.type), *(
+    key = check, repr(options), torch.is_autocast_enabled("cpu" if first.is_cpu else "cuda"), *(
         (type(t), t.shape, t.dtype, t.device, t.layout) if isinstance(t, Tensor) else (type(t), t is None)
         for t in tensors)
     found = _PASSED.get(key)

@@ -230,4 +230,7 @@ def in_last(maps: Tensor) -> Tensor:
 
 def _pixels(maps: Tensor) -> Tensor:
     """Return maps in ``channels_last`` as ``(images x height x width, channels)``."""
+    if type(maps) is Tensor:  # quicker; a compiler takes it for other memory
+        images, channels, height, width = maps.shape
+        return maps.as_strided((images * height * width, channels), (channels, 1))
     return maps.permute(0, 2, 3, 1).view(-1, maps.shape[1])
