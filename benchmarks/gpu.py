@@ -1,13 +1,13 @@
-"""Everything that needs a GPU, in one run of some seven minutes: tests, then the benchmark, then what README shows.
+"""Everything that needs a GPU, in one run of some eight minutes: tests, then the benchmark, then what README shows.
 
 Book: chapter 13.  ::
 
-    python -m benchmarks.gpu                  tests and benchmarks; writes gpu.json and gpu_stacked.json
+    python -m benchmarks.gpu                  tests and benchmarks; writes gpu.json, gpu_host.json and gpu_stacked.json
     python -m benchmarks.gpu --skip tests
     python -m benchmarks.gpu --folder out     writes there, not into benchmarks/results
 
 While the tests run, the compilers fill their caches; what is timed then has the machine to itself.  The benchmark is
-run with the kernels in Triton, and once more without, as three convolutions.  A part that overruns its share of the
+run with the kernels in Triton, and once more without, as three convolutions; in between, the host is timed alone.  A part that overruns its share of the
 time is cut off, and the next one starts; what was measured until then is kept.  Afterwards ``tools/speed_table.py``
 prints the table for README.md.  ``benchmarks/gpu_blocks.py`` chooses the kernels' block sizes, and is run apart.
 """
@@ -35,6 +35,7 @@ PARTS = {  # name: (seconds at most, with the kernels?, commands that run side b
                           *([*LAYER, *NETWORK, POSTED, "--compile-only", "--skip", "resnet", "--shapes",
                              ",".join(map(str, shape))] for shape in GPU_SHAPES)]),
     "gpu": (240, True, [[*LAYER, *NETWORK, POSTED, "--repeats", "7"]]),
+    "gpu_host": (60, True, [["-m", "benchmarks.host"]]),
     "gpu_stacked": (60, False, [[*LAYER, *NETWORK, "--repeats", "3", "--skip", "compiled"]]),
 }
 

@@ -125,8 +125,8 @@ def fields_kernel(maps, weights, output, factor, products, pairs, height, width,
         if ISO:
             by_map = tl.full((BK, BN), 0.0, tl.float32)
             by_laplacian = tl.full((BK, BN), 0.0, tl.float32)
-    x_unit *= SCALE / 8
-    y_unit *= SCALE / 8
+    x_unit = tl.cast(x_unit, tl.float32) * (SCALE / 8)  # compiled programs hand it over in float64
+    y_unit = tl.cast(y_unit, tl.float32) * (SCALE / 8)
     for unit in range(tl.program_id(0), units, SPLITS):
         m = (unit // bands) * BM + tl.arange(0, BM)
         alive = m < pairs
@@ -223,8 +223,8 @@ def near_bank_kernel(maps, bank, pairs, height, width, channels, rows, columns, 
     alive = m < pairs
     image, j = (m // columns).to(tl.int64), m % columns
     i = tl.program_id(1) * ROWS + 0 * m
-    x_unit *= SCALE / 8
-    y_unit *= SCALE / 8
+    x_unit = tl.cast(x_unit, tl.float32) * (SCALE / 8)  # compiled programs hand it over in float64
+    y_unit = tl.cast(y_unit, tl.float32) * (SCALE / 8)
     taps = _columns(image, j, k, alive, inside, height, width, channels, x_shift, x_unit, P1, TRANSPOSED)
     x = taps[4]
     nothing = tl.full((BM, BK), 0.0, tl.float32)
