@@ -7,9 +7,10 @@ Book: chapter 13.  ::
     python -m benchmarks.gpu --folder out     writes there, not into benchmarks/results
 
 While the tests run, the compilers fill their caches; what is timed then has the machine to itself.  The benchmark is
-run with the kernels in Triton, and once more without, as three convolutions; in between, the host is timed alone.  A part that overruns its share of the
-time is cut off, and the next one starts; what was measured until then is kept.  Afterwards ``tools/speed_table.py``
-prints the table for README.md.  ``benchmarks/gpu_blocks.py`` chooses the kernels' block sizes, and is run apart.
+run with the kernels in Triton, and once more without, as three convolutions; in between, the host is timed alone.  A
+part that overruns its share of the time is cut off, and the next one starts; what was measured until then is kept.
+Afterwards ``tools/speed_table.py`` prints the table for README.md.  ``benchmarks/gpu_blocks.py`` chooses the kernels'
+block sizes, and is run apart.
 """
 
 import argparse

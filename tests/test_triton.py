@@ -558,7 +558,7 @@ def test_a_launcher_looks_for_machine_code_once_and_again_at_other_addresses(mon
     monkeypatch.setattr(torch.cuda, "device", lambda device: contextlib.nullcontext())
     monkeypatch.setattr(triton_launch.triton.runtime, "driver", SimpleNamespace(active=Driver))
     launch = triton_launch.Launcher(Kernel(), (1, 1, 1), torch.device("cuda", 0), [5, 0.5],
-                                    {"WIDE": False, "BM": 16, "num_warps": 4})
+                                    {"WIDE": False, "BM": 16, "num_warps": 4}, (0,))
     memory = torch.zeros(64)
     first = memory[(-memory.data_ptr() % 16) // 4 :]
     looked = "looked", 3, {"WIDE": False, "BM": 16, "num_warps": 4, "enable_fp_fusion": True}

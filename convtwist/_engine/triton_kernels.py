@@ -163,7 +163,7 @@ def bank_kernel(maps, bank, pairs, height, width, channels, rows, columns, x_shi
     inside = (k < channels)[None, :]
     image, j = (m // columns).to(tl.int64), m % columns
     i = tl.program_id(1) * ROWS + 0 * m
-    x_unit, y_unit = tl.cast(x_unit, tl.float32), tl.cast(y_unit, tl.float32)  # compiled programs hand them over in float64
+    x_unit, y_unit = tl.cast(x_unit, tl.float32), tl.cast(y_unit, tl.float32)  # float64 from compiled programs
     taps = _columns(image * height * width * channels, j, alive, k, width, channels, x_shift, x_unit, S1, P1, D1,
                     TRANSPOSED)
     row0 = _row(maps, taps, i, 0, inside, height, width, channels, y_shift, y_unit, S0, P0, D0, TRANSPOSED)
