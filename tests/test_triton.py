@@ -445,6 +445,77 @@ def test_a_compiler_is_shown_the_kernels():
         assert found == kernels, line
 
 
+@pytest.fixture
+def traced(monkeypatch):
+    """Let a compiler see launches in the interpreter, as it sees those of compiled kernels; return how many ran."""
+    calls, ran = [], []
+
+    class Wrapped:
+        def __init__(self, kernel):
+            self.kernel = kernel
+
+        def __getitem__(self, grid):
+            def launch(*arguments, **constants):
+                tensors = [argument for argument in arguments if isinstance(argument, torch.Tensor)]
+                writes = [1]
+                if self.kernel is triton_registers.fields_kernel:
+                    writes = [k for k, written in ((2, constants["MIX"]), (4, constants["MULTIPLY"])) if written]
+                calls.append((self.kernel, grid, writes, arguments[len(tensors) :], constants))
+                read = [tensor for k, tensor in enumerate(tensors) if k not in writes]
+                torch.ops.convtwist_tests.launch(len(calls) - 1, [tensors[k] for k in writes], read)
+            return launch
+
+    def launch(number, written, read):
+        kernel, grid, writes, numbers, constants = calls[number]
+        ran.append(kernel)
+        tensors = list(read)
+        for k, tensor in zip(writes, written, strict=True):
+            tensors.insert(k, tensor)
+        kernel[grid](*tensors, *numbers, **constants)
+
+    library = torch.library.Library("convtwist_tests", "DEF")
+    library.define("launch(int number, Tensor(a!)[] written, Tensor[] read) -> ()")
+    library.impl("launch", launch, "CPU")
+    torch.library.register_fake("convtwist_tests::launch", lambda *given: None, lib=library)
+    monkeypatch.setattr(torch.library, "wrap_triton", Wrapped)
+    monkeypatch.setattr(triton_steps, "INTERPRETED", False)
+    yield ran
+    library._destroy()
+
+
+@pytest.mark.skipif(CUDA, reason="there a test compares the compiled program itself")
+@pytest.mark.skipif(not gpu.COMPILER_TAKES_KERNELS, reason="an older PyTorch")
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("make", [
+    partial(ConvTwist2d, 16, 16, padding=1),
+    slow(partial(ConvTwist2d, 132, 3, padding=1, bias=False)),
+    partial(ConvTwist2d, 16, 16, padding=1, stride=2),
+    slow(partial(ConvTwist2d, 4, 4, padding=2, dilation=2, operators="first_order")),
+    slow(partial(ConvTwist2d, 8, 8, padding=1, groups=2)),
+    partial(IsoTwist2d, 16, 16),
+    slow(partial(IsoTwist2d, 5, 3, reduce=2)),
+])
+def test_a_program_with_the_kernels_in_its_midst_computes_the_same(make, last, engine, traced):
+    """What a compiler makes of a step, run as it stands: output and gradients in float16 are those in float64."""
+    torch.manual_seed(0)
+    layer, u = make().half(), draw(1, 2, make.args[0], 4, 6, dtype=torch.float16)
+    if last:
+        layer, u = layer.to(memory_format=LAST), u.contiguous(memory_format=LAST)
+    leaves = u.requires_grad_(), *layer.parameters()
+    torch._dynamo.reset()
+    output = torch.compile(layer, fullgraph=True, backend="aot_eager")(u)
+    slope = draw(2, *output.shape, dtype=torch.float16)
+    found = output.detach(), *torch.autograd.grad(output, leaves, slope)
+    assert len(traced) >= 2 and output.is_contiguous(memory_format=LAST if last else torch.contiguous_format)
+    exact = make().double()
+    exact.load_state_dict({name: tensor.double() for name, tensor in layer.state_dict().items()})
+    v = u.detach().double().requires_grad_()
+    output = exact(v)
+    expected = output.detach(), *torch.autograd.grad(output, (v, *exact.parameters()), slope.double())
+    for ours, theirs in zip(found, expected, strict=True):
+        assert relative(ours, theirs) < 2 * MOST[torch.float16]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("capability", ["80", "90"])
 def test_every_kernel_compiles_to_machine_code_without_a_gpu(capability):
