@@ -7,15 +7,19 @@ would serve. The network is shut.
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import nbformat
 import numpy as np
+import own_pictures
 from environments import ROOT, environment, installed, needs, pack, surroundings
 from PIL import Image
 from reader_notebooks import Chapter, Pages, places
 from try_reader_notebooks import moved, served
 from try_reader_notebooks import run as run_on
+
+from convtwist import images
 
 NOTEBOOKS = sorted((ROOT / "book").glob("[0-9][0-9]_*.ipynb"))
 SITE = "https://owner.example.org/name/"
@@ -39,9 +43,15 @@ def with_own_picture(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     return notebook
 
 
+@cache
+def pages(html: Path) -> Pages:
+    """Read the built book once for all chapters."""
+    return Pages(html, SITE)
+
+
 def for_readers(path: Path, html: Path) -> nbformat.NotebookNode:
     """Return the reader's notebook of the chapter ``path``, as it is published at ``SITE``."""
-    return Chapter(path, Pages(html, SITE)).notebook(places(SITE, "https://example.org/owner/name", "main"))
+    return Chapter(path, pages(html)).notebook(places(SITE, "https://example.org/owner/name", "main"))
 
 
 def asked_for(notebook: nbformat.NotebookNode) -> dict[str, list[str]]:
@@ -98,6 +108,20 @@ def run(notebook: nbformat.NotebookNode, picture: Path, wheels: Path, folder: Pa
     if left := sorted(file.name for file in alone.iterdir()):
         faults.append(f"files were left behind: {left}")
     assert not faults, "\n".join(faults)
+
+
+def run_chapter(path: Path, html: Path, wheels: Path, folder: Path) -> None:
+    """Run the chapter ``path`` for readers on its picture of own_pictures.py, and check what it says about that."""
+    name = own_pictures.ON_COLAB[int(path.stem[:2])]
+    (folder / "pictures").mkdir()
+    picture = own_pictures.make(folder / "pictures", name)[name]
+    (folder / "session").mkdir()
+    notebook = for_readers(path, html)
+    run(notebook, picture, wheels, folder / "session")
+    outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    said = "".join(output.text for output in outputs if output.output_type == "stream" and output.name == "stdout")
+    alts = [shown["alt"] for output in outputs for shown in output.get("metadata", {}).values() if "alt" in shown]
+    own_pictures.check(path, name, images.photograph(picture), said, "\n".join(alts))
 
 
 def name_of(installer: Path) -> str:

@@ -21,12 +21,36 @@ import numpy as np
 import torch
 from cell_memory import Memory, random_state
 from PIL import Image, ImageDraw, ImageFilter
+from scorecard import record
 
 from convtwist import images
 
 BOOK = Path(__file__).parents[1] / "book"
 CHAPTERS = sorted(BOOK.glob("[0-9][0-9]_*.ipynb"))
 TOO_SMALL = ("panorama", "tiny")
+# On which pictures each chapter runs: here, in this process, and as on Colab, in test_colab.py and test_colab_more.py.
+CHOSEN = {
+    1: ["one_colour", "dark"], 2: ["one_colour", "screenshot", "flat"], 3: ["one_colour", "dark"], 4: ["one_colour"],
+    5: ["one_colour", "text"], 6: ["one_colour", "retina"], 7: ["one_colour", "sky"], 8: ["one_colour"],
+    9: ["one_colour"], 10: ["one_colour", "camera", "moving"], 11: [], 12: [], 13: ["dandelion"],
+}
+ON_COLAB = {
+    1: "sixteen_bits", 3: "strip", 4: "tall", 5: "blurred", 6: "dark", 7: "transparent", 8: "dark", 9: "screenshot",
+    10: "cmyk", 11: "one_colour", 12: "one_colour", 13: "one_colour",
+}
+# What a chapter says on a picture, and what it then does not say.
+SAID = {
+    (1, "dark"): ("The edge map does not commute with a quarter turn.", "or almost constant"),
+    (1, "one_colour"): ("This picture is the same in all directions, or almost constant.", "does not commute"),
+    (2, "one_colour"): ("The sum is not much weaker than the red response.", "The sum is much weaker"),
+    (2, "screenshot"): ("This photograph has almost no colour.", "the colours that differ most"),
+    (3, "dark"): ("The farther apart two pixels are, the more they differ.", "do not always differ more"),
+    (3, "one_colour"): ("On this picture more distant pixels do not always differ more.", "The farther apart"),
+    (6, "one_colour"): ("repeated: hardly a difference, the border is flat here", "repeated: up to"),
+    (6, "dark"): ("repeated: up to 0.0", "the border is flat here"),
+    (8, "dark"): ("The picture has moved 10 pixels to the left.", "too little along its rows to tell"),
+    (8, "one_colour"): ("This picture changes too little along its rows to tell.", "The picture has moved 10 pixels"),
+}
 
 
 class Failure(NamedTuple):
@@ -110,11 +134,28 @@ MAKERS = {
 }
 
 
-def make(folder: Path) -> dict[str, Path]:
-    """Write every picture into ``folder`` and return them by name."""
-    for name, write in MAKERS.items():
-        write(folder / name)
-    return {Path(name).stem: folder / name for name in MAKERS}
+def make(folder: Path, *names: str) -> dict[str, Path]:
+    """Write every picture, or those named, into ``folder`` and return them by name."""
+    made = {}
+    for file, write in MAKERS.items():
+        name = Path(file).stem
+        if not names or name in names:
+            made[name] = folder / file
+            write(made[name])
+    return made
+
+
+def check(path: Path, name: str, photo: np.ndarray, said: str, alts: str) -> None:
+    """Check what a chapter said on the picture ``name``, and the texts of its figures, against the ``photo``."""
+    number, alts = int(path.stem[:2]), alts.lower()
+    if (number, name) in SAID:
+        present, absent = SAID[number, name]
+        assert present in said and absent not in said, f"{name}:\n{said}"
+    shown = images.describe(photo)
+    if number != 13:  # which has no figure, but a lab
+        assert shown in alts, f"{name}: no figure's text says {shown!r}"
+    assert not [other for other in set(images._SHOWN.values()) - {shown} if other in alts], f"{name}:\n{alts}"
+    record("chapters run on a picture of the reader's", 1)
 
 
 def cells(path: Path) -> list[str]:

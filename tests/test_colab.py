@@ -1,4 +1,4 @@
-"""Every second notebook, alone on Colab with a telephone's photograph; test_colab_more.py has the others.
+"""Every second notebook, alone on Colab with a picture of a reader's; test_colab_more.py has the others.
 
 Two files, because one file stays on one worker and these are the longest tests.
 """
@@ -44,9 +44,8 @@ def html(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", colab_session.NOTEBOOKS[::2], ids=lambda path: path.stem)
-def test_runs_alone_on_an_own_photograph(path, html, picture, tmp_path, tmp_path_factory):
-    notebook = colab_session.for_readers(path, html)
-    colab_session.run(notebook, picture, distributions(tmp_path_factory), tmp_path)
+def test_runs_alone_on_an_own_photograph(path, html, tmp_path, tmp_path_factory):
+    colab_session.run_chapter(path, html, distributions(tmp_path_factory), tmp_path)
     record("notebooks run alone, as on Colab", 1)
 
 
@@ -68,8 +67,9 @@ def test_a_notebook_that_needs_more_is_caught(picture, tmp_path, tmp_path_factor
     assert "installed" not in faults and "another convtwist" not in faults
 
 
-def test_a_package_that_the_chapter_imports_is_installed_too(picture, tmp_path, tmp_path_factory):
-    """And one thread is set; torch, which was there, is left as it is."""
+def test_a_package_that_the_chapter_imports_is_installed_too(tmp_path, tmp_path_factory):
+    """And one thread is set; torch, which was there, is left as it is. The picture is grey and half transparent."""
+    picture = colab_session.cut_out(tmp_path_factory.mktemp("own"))
     notebook = probe("import kornia\n" + SETUP, "import torch; assert torch.get_num_threads() == 1")
     colab_session.run(notebook, picture, distributions(tmp_path_factory), tmp_path)
     assert "Installing kornia from kornia>=" in "".join(output.text for output in notebook.cells[0].outputs)

@@ -1,4 +1,4 @@
-"""What test_colab.py leaves, alone on Colab with a small, grey, half transparent picture; chapter 2 is no slow test."""
+"""What test_colab.py leaves, alone on Colab with a picture of a reader's; chapter 2 is no slow test."""
 
 import colab_session
 import pytest
@@ -10,18 +10,12 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def picture(tmp_path_factory):
-    return colab_session.cut_out(tmp_path_factory.mktemp("own"))
-
-
-@pytest.fixture(scope="module")
 def html(tmp_path_factory):
     return built_book(tmp_path_factory)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", colab_session.NOTEBOOKS[3::2], ids=lambda path: path.stem)
-def test_runs_alone_on_an_own_photograph(path, html, picture, tmp_path, tmp_path_factory):
-    notebook = colab_session.for_readers(path, html)
-    colab_session.run(notebook, picture, distributions(tmp_path_factory), tmp_path)
+def test_runs_alone_on_an_own_photograph(path, html, tmp_path, tmp_path_factory):
+    colab_session.run_chapter(path, html, distributions(tmp_path_factory), tmp_path)
     record("notebooks run alone, as on Colab", 1)

@@ -176,9 +176,11 @@ def test_derivatives_of_derivatives_and_transforms(any_type):
 @pytest.mark.parametrize("make", [lambda: ConvTwist2d(4, 6, 3, 2, 1, operators="affine", centers=True),
                                   lambda: IsoTwist2d(4, 6, reduce=2, gradient=True)])
 def test_compiled_without_a_break(any_type, make):
+    """With the compiler's decompositions, and short of machine code: a CPU's is not what serves a GPU."""
     layer, u = make(), draw(0, 2, 4, 10, 8, dtype=torch.float32).to(memory_format=LAST)
-    for ours, theirs in zip(with_gradients(torch.compile(layer, fullgraph=True), u), with_gradients(layer, u),
-                            strict=True):
+    torch._dynamo.reset()
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager_decomp_partition")
+    for ours, theirs in zip(with_gradients(compiled, u), with_gradients(layer, u), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
