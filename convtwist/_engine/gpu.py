@@ -25,7 +25,8 @@ _OLDEST = (3, 3)  # of Triton: before, its functions take no tuples
 _CAPABILITY = (8, 0)
 _SWITCH = "CONVTWIST_GPU_ENGINE"
 
-COMPILER_TAKES_KERNELS = torch.__version__ >= (2, 10)  # before, Inductor can't multiply into a wider type
+# Before torch 2.10, Inductor can't multiply into a wider type.
+COMPILER_TAKES_KERNELS = tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 10)
 
 
 def holds(maps: Tensor) -> bool:

@@ -8,7 +8,7 @@ nothing, and leaves it to the compiled program.
 """
 
 # A machine without a GPU need not have Triton.
-# pyright: reportMissingImports=false, reportAttributeAccessIssue=false
+# pyright: reportMissingImports=false, reportAttributeAccessIssue=false, reportPrivateImportUsage=false
 
 from collections.abc import Callable, Sequence
 from typing import Any
