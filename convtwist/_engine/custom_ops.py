@@ -1,4 +1,4 @@
-"""Both layers under ``torch.compile``: one operator each, which the compiler schedules but doesn't look into.
+"""Both layers under ``torch.compile``: one operator each, into which the compiler looks on a GPU only.
 
 Book: chapter 13.  Source: new here.
 
@@ -39,7 +39,8 @@ _LIBRARY = _namespace["library"] = torch.library.Library("convtwist", "DEF")
 
 # PyTorch keeps compiled programs on disk, and knows an operator by its name and arguments alone.  This one tells each
 # state of this code from every other.
-_BUILD = sha256(b"".join(file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.*p*")))).hexdigest()[:16]
+_FILES = *Path(__file__).parent.glob("*.*p*"), *Path(__file__).parents[1].glob("operators.py")
+_BUILD = sha256(b"".join(file.read_bytes() for file in sorted(_FILES))).hexdigest()[:16]
 
 
 def allowed() -> bool:
