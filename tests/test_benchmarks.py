@@ -9,7 +9,7 @@ import torch
 from speed_table import gpu_markdown, markdown
 from torch import nn
 
-from benchmarks import contenders, frozen, groups, layer, timing
+from benchmarks import contenders, frozen, groups, host, layer, timing
 from convtwist import results
 from convtwist.posted import from_version2
 from convtwist.train.networks import resnet50
@@ -116,6 +116,22 @@ def test_the_readme_shows_the_gpus_measurements_and_says_when_they_were_made():
         peaks = [row["memory"] for row in after["rows"] if (row["contender"], row["where"]) == (name, "layer")
                  and row["engine"] == "eager"]
         assert said.format(f"{min(peaks):.2f}", f"{max(peaks):.2f}") in readme
+
+
+def test_the_readme_says_what_launching_takes():
+    """In milliseconds, of a layer with 256 channels: ours and Conv2d's, eager, compiled and recorded."""
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    took = {(row["contender"], row["engine"]): f"{(row['forward'] + row['backward']) / 1000:.2f}"
+            for row in results.load("gpu_host")["rows"] if row["shape"][1] == 256}
+    ours, conv = ({engine: took[name, engine] for engine in host.ENGINES} for name in host.NAMES[1::-1])
+    assert f"takes {ours['eager']} milliseconds eagerly and {ours['compiled']} compiled" in readme
+    assert f"where `Conv2d` takes {conv['eager']} and {conv['compiled']} " in readme
+    assert f"it takes {ours['recorded']} where `Conv2d` takes {conv['recorded']}." in readme
+
+
+def test_launching_is_timed_forward_and_backward():
+    found = host.launched("ConvTwist similarity", "eager", (1, 4, 5), 4, device="cpu")
+    assert found.keys() == {"forward", "backward"} and all(0 < time < 1e6 for time in found.values())
 
 
 def test_the_gpus_table_has_a_line_for_each_way_and_engine():
