@@ -22,14 +22,16 @@ from benchmarks.layer import GPU_SHAPES
 from benchmarks.timing import in_graph, interleaved, machine, table, write
 
 REPEATS = 5  # calls in a graph
+AHEAD = (True, 1), (False, 1), (False, 2), (False, 3)  # who fetches ahead: the kernel by hand, nobody, Triton
 CHOICES = {  # kernel: blocks
-    "mix": [{"BM": bm, "num_warps": warps, "ROWS": 14, "AHEAD": ahead} for bm, warps, ahead in
-            itertools.product((16, 32), (4, 8), (False, True))],
+    "mix": [{"BM": bm, "num_warps": warps, "ROWS": rows, "AHEAD": ahead, "STAGES": stages}
+            for (bm, warps), rows, (ahead, stages) in
+            itertools.product(((16, 4), (16, 8), (32, 8)), (14, 7), (*AHEAD, (False, 4)))],
     "back": [{"BM": bm, "num_warps": warps, "ROWS": rows, "SPLITS": splits, "STAGES": stages, "AHEAD": False}
              for (bm, warps), (rows, splits), stages in
-             itertools.product(((16, 4), (16, 8), (32, 8)), ((14, 264), (14, 132), (28, 132)), (2, 3))],
-    "near": [{"BM": bm, "BK": bk, "num_warps": 4, "ROWS": 14, "AHEAD": ahead} for (bm, bk), ahead in
-             itertools.product(((8, 64), (16, 64), (4, 128), (8, 128)), (False, True))],
+             itertools.product(((16, 4), (16, 8), (16, 16), (32, 8)), ((14, 264), (14, 132), (7, 132)), (3, 4))],
+    "near": [{"BM": bm, "BK": bk, "num_warps": 4, "AHEAD": ahead, "STAGES": stages} for (bm, bk), (ahead, stages) in
+             itertools.product(((16, 64), (4, 128), (8, 128)), AHEAD)],
 }
 
 

@@ -4,6 +4,7 @@ Book: chapter 13.  ::
 
     python -m benchmarks.host                a table; half a minute
     python -m benchmarks.host --json FILE
+    python -m benchmarks.host --profile      what PyTorch's profiler says of an eager step of each layer
 
 Two pictures are so few that the GPU is done first, so what is timed is Python and PyTorch: forward until the output
 is returned, backward until all is launched.  "recorded" is ``torch.compile`` with ``mode="reduce-overhead"``, which
@@ -12,6 +13,7 @@ launches CUDA graphs.  Numbers are ``bfloat16`` in ``channels_last``.  Times are
 
 import argparse
 import datetime
+import itertools
 import statistics
 import sys
 import time
@@ -31,10 +33,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=160)
     parser.add_argument("--json", help="write the results here")
+    parser.add_argument("--profile", action="store_true", help="print where eager steps spend their time instead")
     options = parser.parse_args()
     if not torch.cuda.is_available():
         sys.exit("torch finds no CUDA device here, so there is nothing to launch on")
     device = torch.device("cuda", 0)
+    if options.profile:
+        for shape, name in itertools.product(SHAPES, NAMES):
+            print(f"== {name}, {shape}, eager\n{profiled(name, shape)}", flush=True)
+        return
     rows = [{"contender": name, "engine": engine, "shape": list(shape), **launched(name, engine, shape, options.steps)}
             for shape in SHAPES for engine in ENGINES for name in NAMES]
     lines = [[row["contender"], row["engine"], " x ".join(map(str, row["shape"])), f"{row['forward']:.0f}",
@@ -47,13 +54,8 @@ def main():
 
 def launched(name, engine, shape, steps, device="cuda"):
     """Return the microseconds of forward and of backward; the first quarter of the steps isn't counted."""
-    batch, channels, side = shape
     torch.compiler.reset()
-    torch.manual_seed(0)
-    u, slope = (torch.randn(batch, channels, side, side, device=device, dtype=torch.bfloat16).to(
-        memory_format=torch.channels_last) for _ in range(2))
-    layer = CONTENDERS[name].build(channels, channels).to(device, torch.bfloat16, memory_format=torch.channels_last)
-    u.requires_grad_()
+    layer, u, slope = made(name, shape, device)
     call = layer if ENGINES[engine] is None else torch.compile(layer, mode=ENGINES[engine], fullgraph=True)
     forward, backward = [], []
     for step in range(steps):
@@ -69,6 +71,27 @@ def launched(name, engine, shape, steps, device="cuda"):
             torch.cuda.synchronize()
     return {key: 1e6 * statistics.median(times[steps // 4 :]) for key, times in
             (("forward", forward), ("backward", backward))}
+
+
+def profiled(name, shape, device="cuda", steps=20):
+    """Return a table of the operations that take the host longest."""
+    layer, u, slope = made(name, shape, device)
+    for _ in range(3):
+        layer(u).backward(slope)
+    with torch.profiler.profile(activities=torch.profiler.supported_activities()) as profile:
+        for _ in range(steps):
+            layer(u).backward(slope)
+    return profile.key_averages().table(sort_by="self_cpu_time_total", row_limit=20, max_name_column_width=50)
+
+
+def made(name, shape, device):
+    """Return a layer, its input and the gradient of its output."""
+    batch, channels, side = shape
+    torch.manual_seed(0)
+    u, slope = (torch.randn(batch, channels, side, side, device=device, dtype=torch.bfloat16).to(
+        memory_format=torch.channels_last) for _ in range(2))
+    layer = CONTENDERS[name].build(channels, channels).to(device, torch.bfloat16, memory_format=torch.channels_last)
+    return layer, u.requires_grad_(), slope
 
 
 if __name__ == "__main__":

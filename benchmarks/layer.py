@@ -8,10 +8,11 @@ Book: chapter 13.  ::
     python -m benchmarks.layer --gpu                  bfloat16, channels_last, ResNet-50 at 224 under autocast
 
 On a GPU there is a third engine beside eager and compiled: the eager step in a CUDA graph, which shows the GPU's time
-alone.  Each contender takes turns with Conv2d.  A ratio is the median over the rounds of "this layer / Conv2d in the
-same round and the same engine".  Training is forward and backward, with the gradient of the input; for ResNet-50 it is
-a whole step with loss and optimizer.  With ``--dtype`` a layer's parameters are of that type; with ``--autocast``, and
-in ResNet-50 always, they are float32 and the computation is under autocast.
+alone.  ResNet-50 has a fourth, "recorded": ``torch.compile`` with ``mode="reduce-overhead"``, which records its
+programs as CUDA graphs.  Each contender takes turns with Conv2d.  A ratio is the median over the rounds of "this layer
+/ Conv2d in the same round and the same engine".  Training is forward and backward, with the gradient of the input; for
+ResNet-50 it is a whole step with loss and optimizer.  With ``--dtype`` a layer's parameters are of that type; with
+``--autocast``, and in ResNet-50 always, they are float32 and the computation is under autocast.
 """
 
 import argparse
@@ -45,7 +46,8 @@ GPU_TARGETS = [
       for engine in ("graph", "eager", "compiled")
       for shape, most in zip(GPU_SHAPES, (1.3, 1.3, 1.0, 1.0), strict=True)),
     *(("ConvTwist similarity", "ResNet-50", engine, what, most)
-      for engine in ("graph", "eager", "compiled") for what, most in (("training", 1.25), ("memory", 1.15))),
+      for engine in ("graph", "eager", "compiled", "recorded")
+      for what, most in (("training", 1.25), ("memory", 1.15))),
 ]
 
 
@@ -61,7 +63,8 @@ def main():
     if device.type == "cuda":
         engines.append("graph")
     if "resnet" not in options.skip:
-        results["rows"] += resnet_rows(options, engines, device)
+        recorded = ["recorded"] if device.type == "cuda" and "compiled" in engines else []
+        results["rows"] += resnet_rows(options, [*engines, *recorded], device)
         report(results["rows"], "ResNet-50")
     for shape in options.shapes:
         results["rows"] += layer_rows(shape, options, engines, device)
@@ -249,13 +252,13 @@ def measure(options, contenders, engines, device, kinds, resident):
             row[kind] = summary(seconds[kind, name], seconds[kind, "Conv2d"])
             if device.type == "cuda":
                 row[kind]["wall"] = summary(wall[kind, name], wall[kind, "Conv2d"])
-        if engine != "graph":  # whose memory is all taken beforehand
+        if engine in ("eager", "compiled"):  # a graph's memory is all taken beforehand
             held = resident(name)
             row["peak_bytes"] = peak_memory(cases["training", name], device, held)
             resident(name)  # gradients out of the way of the next
         rows.append(row)
     for row in rows:
-        if row["engine"] == "graph":
+        if "peak_bytes" not in row:
             continue
         (reference,) = [r for r in rows if r["contender"] == "Conv2d" and r["engine"] == row["engine"]]
         row["memory"] = row["peak_bytes"] / reference["peak_bytes"]
@@ -264,8 +267,9 @@ def measure(options, contenders, engines, device, kinds, resident):
 
 def with_engines(module, engines):
     """Return the module as each engine runs it; a layer that breaks the graph is an error, not a slow number."""
-    return {engine: torch.compile(module, dynamic=False, fullgraph=True) if engine == "compiled" else module
-            for engine in engines}
+    modes = {"compiled": "default", "recorded": "reduce-overhead"}
+    return {engine: torch.compile(module, dynamic=False, fullgraph=True, mode=modes[engine]) if engine in modes
+            else module for engine in engines}
 
 
 def size(tensors):

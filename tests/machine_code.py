@@ -1,7 +1,9 @@
-"""Compile the GPU kernels for a GPU that isn't there, and print what each takes: ``python machine_code.py 90``.
+"""Compile the GPU kernels for a GPU that isn't there, and print what each takes: ``python machine_code.py 90 fp32``.
 
-Triton's wheel holds the compiler down to machine code.  A line for each kernel: its name, registers, bytes spilled to
-local memory, bytes of shared memory.  It runs in a process of its own, since elsewhere the kernels are interpreted.
+Triton's wheel holds the compiler down to machine code.  A line for each kernel: its name, number type and bank, the
+stages asked for, how often it fetches ahead, registers, bytes spilled to local memory, bytes of shared memory.  The
+second argument is the type in which coordinates' units come: ``fp32``, or ``fp64`` as from a compiled program.
+It runs in a process of its own, since elsewhere the kernels are interpreted.
 """
 
 import inspect
@@ -22,7 +24,7 @@ ALIGNED = ("channels", "out", "stride_f", "stride_k")
 TOOL = Path(triton.backends.nvidia.__file__).parent / "bin" / "cuobjdump"
 
 
-def build(capability, kernel, dtype, blocks, stride=1, **options):
+def build(capability, unit, kernel, dtype, blocks, stride=1, **options):
     blocks, launch = dict(blocks), {"enable_fp_fusion": True}
     launch["num_warps"] = blocks.pop("num_warps")
     names = inspect.signature(kernel.fn).parameters
@@ -37,7 +39,7 @@ def build(capability, kernel, dtype, blocks, stride=1, **options):
             signature[name] = "*fp32" if name == "products" else f"*{dtype}"
             aligned[k,] = [["tt.divisibility", 16]]
         else:
-            signature[name] = "fp32" if name.endswith("_unit") else "i32"
+            signature[name] = unit if name.endswith("_unit") else "i32"
             if name in ALIGNED:
                 aligned[k,] = [["tt.divisibility", 16]]
     source = ASTSource(kernel, signature, constexprs=constants, attrs=aligned)
@@ -47,18 +49,20 @@ def build(capability, kernel, dtype, blocks, stride=1, **options):
         file.flush()
         used = subprocess.run([TOOL, "-res-usage", file.name], capture_output=True, text=True, check=True).stdout
     registers, stack = re.search(r"REG:(\d+) STACK:(\d+)", used).groups()
-    print(kernel.fn.__name__, dtype, options.get("BANK"), registers, stack, binary.metadata.shared, flush=True)
+    ahead = binary.asm["ttgir"].count("async_copy_global_to_local")
+    print(kernel.fn.__name__, dtype, options.get("BANK"), blocks.get("STAGES", 1), ahead, registers, stack,
+          binary.metadata.shared, flush=True)
 
 
-def main(capability):
+def main(capability, unit):
     for dtype in ("fp32", "bf16"):
         for bank in ("similarity", "iso"):
-            build(capability, triton_registers.near_bank_kernel, dtype, triton_tiles.near_tiles(256, 14), BANK=bank,
-                  SCALE=1.0, TRANSPOSED=True)
+            build(capability, unit, triton_registers.near_bank_kernel, dtype, triton_tiles.near_tiles(256, 14),
+                  BANK=bank, SCALE=1.0, TRANSPOSED=True)
         for bank, count in (("similarity", 2), ("first_order", 8)):
-            build(capability, triton_kernels.bank_kernel, dtype, triton_tiles.bank_tiles(256, 14), 2, BANK=bank,
+            build(capability, unit, triton_kernels.bank_kernel, dtype, triton_tiles.bank_tiles(256, 14), 2, BANK=bank,
                   COUNT=count, SCALE=1.0, TRANSPOSED=False)
-        build(capability, triton_kernels.spread_kernel, dtype, triton_tiles.spread_tiles(128, 28), 2,
+        build(capability, unit, triton_kernels.spread_kernel, dtype, triton_tiles.spread_tiles(128, 28), 2,
               BANK="similarity", COUNT=2)
     large = capability >= 90
     for dtype in ("fp16", "bf16"):
@@ -67,9 +71,11 @@ def main(capability):
                 blocks = triton_tiles.mix_tiles(bank, channels, channels, 28)
                 if back:
                     blocks = triton_tiles.back_tiles(channels, channels, 28, large)
-                build(capability, triton_registers.fields_kernel, dtype, blocks, BANK=bank, SCALE=1.0, TRANSPOSED=back,
-                      MIX=True, KEEP=bank != "iso", MULTIPLY=back)
+                elif dtype == "fp16" and large:  # which benchmarks/gpu_blocks.py tries
+                    blocks["STAGES"], blocks["AHEAD"] = 2, False
+                build(capability, unit, triton_registers.fields_kernel, dtype, blocks, BANK=bank, SCALE=1.0,
+                      TRANSPOSED=back, MIX=True, KEEP=bank != "iso", MULTIPLY=back)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), sys.argv[2])

@@ -129,9 +129,10 @@ def test_the_readme_says_what_launching_takes():
     assert f"it takes {ours['recorded']} where `Conv2d` takes {conv['recorded']}." in readme
 
 
-def test_launching_is_timed_forward_and_backward():
+def test_launching_is_timed_forward_and_backward_and_profiled():
     found = host.launched("ConvTwist similarity", "eager", (1, 4, 5), 4, device="cpu")
     assert found.keys() == {"forward", "backward"} and all(0 < time < 1e6 for time in found.values())
+    assert "convolution_backward" in host.profiled("ConvTwist similarity", (1, 4, 5), "cpu", 1)
 
 
 def test_the_gpus_table_has_a_line_for_each_way_and_engine():
@@ -140,12 +141,14 @@ def test_the_gpus_table_has_a_line_for_each_way_and_engine():
                 ("Conv2d", "ResNet-50", [8, 3, 224], "eager", 1.0),
                 ("ConvTwist similarity", "layer", [8, 4, 5], "eager", 22.3),
                 ("ConvTwist similarity", "ResNet-50", [8, 3, 224], "eager", 1.306),
-                ("ConvTwist similarity", "ResNet-50", [8, 3, 224], "graph", 1.1))]
+                ("ConvTwist similarity", "ResNet-50", [8, 3, 224], "graph", 1.1),
+                ("ConvTwist similarity", "ResNet-50", [8, 3, 224], "recorded", 1.2))]
     lines = gpu_markdown({"rows": rows[:3]}, {"rows": []}, {"rows": rows}).splitlines()
     assert lines == ["| layer | way | engine | ResNet-50 | 8 x 4 x 5 |", "| :-- | :-- | :-- | --: | --: |",
                      "| ConvTwist similarity | plain operations | eager | 1.31 | 22 |",
                      "| ConvTwist similarity | kernels | CUDA graph | 1.10 | not run |",
-                     "| ConvTwist similarity | kernels | eager | 1.31 | 22 |"]
+                     "| ConvTwist similarity | kernels | eager | 1.31 | 22 |",
+                     "| ConvTwist similarity | kernels | reduce-overhead | 1.20 | not run |"]
 
 
 def test_the_chosen_blocks_are_among_the_best_that_were_timed():

@@ -7,6 +7,8 @@ A test compares them with README.md: measure again, and the README follows or fa
 
 from convtwist import results
 
+GPU_ENGINES = {"graph": "CUDA graph", "eager": "eager", "compiled": "compiled", "recorded": "reduce-overhead"}
+
 
 def markdown(measured: dict) -> str:
     """Return the table: ratios to Conv2d, as a range over the shapes and for a whole ResNet-50 step."""
@@ -38,14 +40,14 @@ def gpu_markdown(before: dict, stacked: dict, after: dict) -> str:
     lines = [head, [":--"] * 3 + ["--:"] * len(places)]
     for name in ("ConvTwist similarity", "IsoTwist2d", "posted version 2"):
         for way, measured in ways.items():
-            for engine in ("graph", "eager", "compiled"):
+            for engine in GPU_ENGINES:
                 rows = {(row["where"], *row["shape"]): row for row in measured["rows"]
                         if (row["contender"], row["engine"]) == (name, engine)}
                 if rows:
                     said = way
                     if name.startswith("posted"):  # which no way of ours computes
                         said = "as written, earlier run" if measured is before else "as written"
-                    lines.append([name, said, "CUDA graph" if engine == "graph" else engine,
+                    lines.append([name, said, GPU_ENGINES[engine],
                                   *(_gpu_cell(rows.get(place)) for place in places)])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

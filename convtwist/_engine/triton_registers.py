@@ -79,12 +79,12 @@ def _take(taps, unfinished, x, x_unit, y, TRANSPOSED: tl.constexpr):
         w = y * across + x_smooth
     else:
         dx = p + across
-        dy = smooth - v
+        dy = v + smooth
         zoom = x * dx + y * dy
         rotation = y * dx - x * dy
         p = q + 2 * across
         q = across
-        v = w
+        v = -w  # not w, for Triton fetches ahead only in loops that compute all they hand on
         w = smooth
     return (zoom, rotation, laplacian, before), (p, q, v, w, f, ring, middle)
 
