@@ -90,6 +90,24 @@ def _take(taps, unfinished, x, x_unit, y, TRANSPOSED: tl.constexpr):
 
 
 @triton.jit
+def _begin(maps, columns, i, height, width, channels, y_shift, x_unit, y_unit, P0: tl.constexpr,
+           TRANSPOSED: tl.constexpr, AHEAD: tl.constexpr, BM: tl.constexpr, BK: tl.constexpr):
+    """Take up the first two rows of taps of a walk; return the last row that was fetched, and what is unfinished."""
+    x = columns[4]
+    nothing = tl.full((BM, BK), 0.0, tl.float32)
+    s = i - P0
+    row = _fetch(maps, columns, s, height, width, channels)
+    y = _height(s, i, y_shift, y_unit, TRANSPOSED)
+    _f, rest = _take(row, (nothing, nothing, nothing, nothing, nothing, nothing, row[1]), x, x_unit, y, TRANSPOSED)
+    row = _fetch(maps, columns, s + 1, height, width, channels)
+    y = _height(s + 1, i, y_shift, y_unit, TRANSPOSED)
+    _f, rest = _take(row, rest, x, x_unit, y, TRANSPOSED)
+    if AHEAD:
+        row = _fetch(maps, columns, s + 2, height, width, channels)
+    return row, rest
+
+
+@triton.jit
 def fields_kernel(maps, weights, output, factor, products, pairs, height, width, channels, rows, columns, out, x_shift,
                   y_shift, x_unit, y_unit, units, bands, stride_f, stride_k, stride_n, P0: tl.constexpr,
                   P1: tl.constexpr, TRANSPOSED: tl.constexpr, BANK: tl.constexpr, SCALE: tl.constexpr,
@@ -133,17 +151,8 @@ def fields_kernel(maps, weights, output, factor, products, pairs, height, width,
         image, j = (m // columns).to(tl.int64), m % columns
         i = (unit % bands) * ROWS + 0 * m
         taps = _columns(image, j, k, alive, inside, height, width, channels, x_shift, x_unit, P1, TRANSPOSED)
-        x = taps[4]
-        nothing = tl.full((BM, BK), 0.0, tl.float32)
-        s = i - P0
-        row = _fetch(maps, taps, s, height, width, channels)
-        y = _height(s, i, y_shift, y_unit, TRANSPOSED)
-        _f, rest = _take(row, (nothing, nothing, nothing, nothing, nothing, nothing, row[1]), x, x_unit, y, TRANSPOSED)
-        row = _fetch(maps, taps, s + 1, height, width, channels)
-        y = _height(s + 1, i, y_shift, y_unit, TRANSPOSED)
-        _f, rest = _take(row, rest, x, x_unit, y, TRANSPOSED)
-        if AHEAD:
-            row = _fetch(maps, taps, s + 2, height, width, channels)
+        row, rest = _begin(maps, taps, i, height, width, channels, y_shift, x_unit, y_unit, P0, TRANSPOSED, AHEAD, BM,
+                           BK)
         for _ in tl.range(ROWS, num_stages=STAGES):
             s = i - P0 + 2
             if AHEAD:
@@ -161,7 +170,7 @@ def fields_kernel(maps, weights, output, factor, products, pairs, height, width,
             if MULTIPLY:
                 u = tl.load(factor + at, mask=keep, other=0.0)
             y = _height(s, i, y_shift, y_unit, TRANSPOSED)
-            fields, rest = _take(now, rest, x, x_unit, y, TRANSPOSED)
+            fields, rest = _take(now, rest, taps[4], x_unit, y, TRANSPOSED)
             zoom, rotation, laplacian, before = fields
             laplacian *= CURVED / 6
             if MIX:
@@ -226,17 +235,7 @@ def near_bank_kernel(maps, bank, pairs, height, width, channels, rows, columns, 
     x_unit = tl.cast(x_unit, tl.float32) * (SCALE / 8)  # compiled programs hand it over in float64
     y_unit = tl.cast(y_unit, tl.float32) * (SCALE / 8)
     taps = _columns(image, j, k, alive, inside, height, width, channels, x_shift, x_unit, P1, TRANSPOSED)
-    x = taps[4]
-    nothing = tl.full((BM, BK), 0.0, tl.float32)
-    s = i - P0
-    row = _fetch(maps, taps, s, height, width, channels)
-    y = _height(s, i, y_shift, y_unit, TRANSPOSED)
-    _f, rest = _take(row, (nothing, nothing, nothing, nothing, nothing, nothing, row[1]), x, x_unit, y, TRANSPOSED)
-    row = _fetch(maps, taps, s + 1, height, width, channels)
-    y = _height(s + 1, i, y_shift, y_unit, TRANSPOSED)
-    _f, rest = _take(row, rest, x, x_unit, y, TRANSPOSED)
-    if AHEAD:
-        row = _fetch(maps, taps, s + 2, height, width, channels)
+    row, rest = _begin(maps, taps, i, height, width, channels, y_shift, x_unit, y_unit, P0, TRANSPOSED, AHEAD, BM, BK)
     for _ in tl.range(ROWS, num_stages=STAGES):
         s = i - P0 + 2
         if AHEAD:
@@ -247,7 +246,7 @@ def near_bank_kernel(maps, bank, pairs, height, width, channels, rows, columns, 
         at = bank + ((image * rows * columns + i * columns + j) * (FIRST + 2) * channels)[:, None] + k[None, :]
         keep = (alive & (i < rows))[:, None] & inside
         y = _height(s, i, y_shift, y_unit, TRANSPOSED)
-        fields, rest = _take(now, rest, x, x_unit, y, TRANSPOSED)
+        fields, rest = _take(now, rest, taps[4], x_unit, y, TRANSPOSED)
         zoom, rotation, laplacian, before = fields
         if ISO:
             tl.store(at, _rounded(before.to(tl.float32), bank.dtype.element_ty, WIDE), mask=keep)
