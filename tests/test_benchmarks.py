@@ -1,6 +1,7 @@
 """What the benchmarks compare must compute what it should, and their yardsticks must measure.  Nothing is timed."""
 
 import datetime
+import json
 import re
 from pathlib import Path
 
@@ -127,6 +128,18 @@ def test_the_readme_says_what_launching_takes():
     assert f"takes {ours['eager']} milliseconds eagerly and {ours['compiled']} compiled" in readme
     assert f"where `Conv2d` takes {conv['eager']} and {conv['compiled']} " in readme
     assert f"it takes {ours['recorded']} where `Conv2d` takes {conv['recorded']}." in readme
+
+
+def test_the_chapter_says_what_was_measured():
+    """What stands in its text, and not in an output: ResNet-50 on a CPU and on a GPU, ours in times of Conv2d's."""
+    cells = json.loads(next((ROOT / "book").glob("13_*.ipynb")).read_text(encoding="utf-8"))["cells"]
+    text = " ".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    cpu, graphics = ({row["engine"]: f"{row['training']['ratio']:.2f}" for row in results.load(name)["rows"]
+                      if (row["contender"], row["where"]) == ("ConvTwist similarity", "ResNet-50")}
+                     for name in ("layer", "gpu"))
+    assert f"takes {cpu['eager']} times as long on a CPU, compiled {cpu['compiled']} times" in text
+    assert f"it took {graphics['eager']} times as long" in text and f"Compiled it took {graphics['compiled']}" in text
+    assert f"as a CUDA graph the step took only {graphics['graph']} times as long" in text
 
 
 def test_launching_is_timed_forward_and_backward_and_profiled():
