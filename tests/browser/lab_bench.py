@@ -7,6 +7,7 @@ from importlib import resources
 
 import numpy as np
 import torch
+from closing import close
 from PIL import Image
 
 from convtwist.labs.page import joined_modules
@@ -56,8 +57,8 @@ def opened(browser, folder, lab, *, width=1280, theme="light", motion="reduce"):
     settle(page)
     assert not faults
     yield page
-    context.close()
     assert not faults
+    close(context)
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ import io
 from pathlib import Path
 
 import numpy as np
+from closing import close
 from lab_bench import WITHIN
 from PIL import Image
 from playwright.sync_api import Browser, Page
@@ -60,9 +61,10 @@ class LabPages:
 
     def close(self):
         """Close every page; fail if anything went wrong on one of them."""
+        faults = "\n".join(self.faults)
         for context in self.contexts:
-            context.close()
-        assert not self.faults, "\n".join(self.faults)
+            close(context)
+        assert not faults, faults
 
 
 def settle(page: Page):

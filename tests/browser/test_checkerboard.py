@@ -9,6 +9,7 @@ from importlib import resources
 import numpy as np
 import pytest
 import torch
+from closing import close
 from lab_bench import WITHIN
 from PIL import Image
 from torch.nn import functional as F
@@ -65,9 +66,10 @@ def open_lab(browser, tmp_path):
         return page
 
     yield open_one
+    found = [*faults]
     for context in contexts:
-        context.close()
-    assert not faults
+        close(context)
+    assert not found
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from closing import close
 from lab_bench import WITHIN
 from scorecard import record
 from test_pages import AXE
@@ -60,7 +61,7 @@ def read(browser, book_url):
 
     yield open_one
     for context in contexts:
-        context.close()
+        close(context)
 
 
 @pytest.mark.parametrize("lab", ["calculator", "flow", "board"])

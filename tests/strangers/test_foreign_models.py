@@ -110,9 +110,8 @@ def test_compiled_with_a_view_behind(name):
     torch._dynamo.reset()
     with torch.no_grad():
         if not MODELS[name].compiles:
-            for each in (before, model):
-                with pytest.raises(RecursionError):
-                    torch.compile(Viewed(name, each).eval(), backend=backend)(u)
+            with pytest.raises(RecursionError):
+                torch.compile(Viewed(name, before).eval(), backend=backend)(u)
             return
         reference = outputs(name, model, u)
         compiled = torch.compile(Viewed(name, model).eval(), backend=backend)(u)
