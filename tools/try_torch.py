@@ -39,7 +39,8 @@ def environment(folder: Path, version: str) -> Path:
     site = next(folder.glob("lib/python3*/site-packages"))
     needs = own_needs(site)
     numpy = NUMPY.get(version.rpartition(".")[0])
-    needs += [f"numpy=={numpy}" if numpy else "numpy", "pytest>=8.3", "hypothesis>=6.100"]
+    # 2.4 imports setuptools when it compiles for a CPU, and doesn't ask for it; ensurepip brought it along.
+    needs += [f"numpy=={numpy}" if numpy else "numpy", "setuptools", "pytest>=8.3", "hypothesis>=6.100"]
     install(python, *needs)
     stub(site / "torch")
     return python
