@@ -22,6 +22,18 @@ def test_without_a_compiler_it_says_so_and_what_to_do(monkeypatch):
     assert "install g++" in entries["compiler"] and "fields in blocks, no C++: no C++ compiler" in entries["compiled"]
 
 
+def test_without_a_package_that_torch_needs_to_compile_it_says_which(monkeypatch):
+    """As torch 2.4 without setuptools."""
+    def load(source):
+        raise ModuleNotFoundError("No module named 'setuptools'", name="setuptools")
+
+    monkeypatch.setattr("torch._inductor.codecache.CppCodeCache.load", load)
+    monkeypatch.setattr(cpp, "_loaded", cpp._loaded.__wrapped__)
+    entries = convtwist.show_config("dicts")
+    assert "No module named 'setuptools'; pip install setuptools" in entries["compiler"]
+    assert entries["compiled"].startswith("one operator a layer, fields in blocks, no C++: torch")
+
+
 def test_without_onednn_it_is_plain(monkeypatch):
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
     entries = convtwist.show_config("dicts")

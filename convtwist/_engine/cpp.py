@@ -131,6 +131,9 @@ def _loaded() -> tuple[Callable[..., None] | None, str | None]:
         mix = CppCodeCache.load(Path(__file__).with_name("fields.cpp").read_text(encoding="utf-8")).mix
     except (InvalidCxxCompiler, OSError) as error:
         return None, f"no C++ compiler works here; install g++, or name one in CXX ({_first_line(error)})"
+    except ImportError as error:  # torch 2.4 needs setuptools to compile, and doesn't ask for it
+        missing = f"; pip install {error.name}" if error.name else ""
+        return None, f"torch {torch.__version__} can't compile C++ here ({_first_line(error)}{missing})"
     except CppCompileError as error:
         return None, f"the C++ compiler refused fields.cpp ({_first_line(error)})"
     mix.restype, mix.argtypes = None, [_Plan] + [ctypes.c_void_p] * 11
