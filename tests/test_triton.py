@@ -524,7 +524,7 @@ def test_every_kernel_compiles_to_machine_code_without_a_gpu(capability, unit):
     The quickest of the back kernels, as measured on an H200, spill some words; so much is let pass.
     """
     lines = [line.split() for line in on_no_gpu("machine_code.py", capability, unit)]
-    assert len(lines) == (22 if capability == "90" else 18)
+    assert len(lines) == (22 if capability == "90" else 9)
     assert {line[0] for line in lines} == {*triton_kernels.__all__, *triton_registers.__all__}
     for name, dtype, bank, stages, ahead, registers, spilled, shared in lines:
         assert (int(ahead) > 0) == (int(stages) > 1), f"{name} {bank}: Triton doesn't fetch ahead"
