@@ -130,8 +130,14 @@ def test_the_readme_says_what_launching_takes():
     assert f"it takes {ours['recorded']} where `Conv2d` takes {conv['recorded']}." in readme
 
 
+def difference(ours, conv, digits):
+    """Return a subtraction as a reader of a table would write it, who sees rounded numbers."""
+    ours, conv = round(ours, digits), round(conv, digits)
+    return f"{ours:.{digits}f} - {conv:.{digits}f} = {ours - conv:.{digits}f}"
+
+
 def test_the_chapter_says_what_was_measured():
-    """What stands in its text, and not in an output: ResNet-50 on a CPU and on a GPU, ours in times of Conv2d's."""
+    """What stands in its text, and not in an output: times of Conv2d's, and what its subtractions start from."""
     cells = json.loads(next((ROOT / "book").glob("13_*.ipynb")).read_text(encoding="utf-8"))["cells"]
     text = " ".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
     cpu, graphics = ({row["engine"]: f"{row['training']['ratio']:.2f}" for row in results.load(name)["rows"]
@@ -140,6 +146,18 @@ def test_the_chapter_says_what_was_measured():
     assert f"takes {cpu['eager']} times as long on a CPU, compiled {cpu['compiled']} times" in text
     assert f"it took {graphics['eager']} times as long" in text and f"Compiled it took {graphics['compiled']}" in text
     assert f"as a CUDA graph the step took only {graphics['graph']} times as long" in text
+    for row in results.load("gpu")["rows"]:
+        if (row["contender"], row["where"]) == ("ConvTwist similarity", "ResNet-50"):
+            time, ratio = row["training"]["median_ms"], row["training"]["ratio"]
+            assert difference(time, time / ratio, 1) in text, row["engine"]
+    took = {(row["contender"], row["engine"]): (row["forward"] + row["backward"]) / 1000
+            for row in results.load("gpu_host")["rows"] if row["shape"][1] == 256}
+    for engine in ("eager", "compiled"):
+        assert difference(took["ConvTwist similarity", engine], took["Conv2d", engine], 2) in text, engine
+    for engine, said in (("eager", "are larger, {:.2f} to {:.2f}"), ("compiled", "its ratios are {:.2f} to {:.2f}")):
+        ratios = [row["training"]["ratio"] for row in results.load("layer")["rows"] if row["engine"] == engine
+                  and (row["contender"], row["where"]) == ("ConvTwist similarity", "layer")]
+        assert said.format(min(ratios), max(ratios)) in text
 
 
 def test_launching_is_timed_forward_and_backward_and_profiled():

@@ -28,6 +28,7 @@ def test_without_a_package_that_torch_needs_to_compile_it_says_which(monkeypatch
         raise ModuleNotFoundError("No module named 'setuptools'", name="setuptools")
 
     monkeypatch.setattr("torch._inductor.codecache.CppCodeCache.load", load)
+    monkeypatch.setattr(cpp, "_matrix_product", lambda: 0)
     monkeypatch.setattr(cpp, "_loaded", cpp._loaded.__wrapped__)
     entries = convtwist.show_config("dicts")
     assert "No module named 'setuptools'; pip install setuptools" in entries["compiler"]
