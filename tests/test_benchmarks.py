@@ -154,6 +154,10 @@ def test_the_chapter_says_what_was_measured():
             for row in results.load("gpu_host")["rows"] if row["shape"][1] == 256}
     for engine in ("eager", "compiled"):
         assert difference(took["ConvTwist similarity", engine], took["Conv2d", engine], 2) in text, engine
+    narrow = [sum(row[way] for way in ("forward", "backward")) / 1000 for name in ("ConvTwist similarity", "Conv2d")
+              for row in results.load("gpu_host")["rows"]
+              if (row["contender"], row["engine"], row["shape"][1]) == (name, "eager", 64)]
+    assert "took {:.2f} milliseconds to launch, eager, and {:.2f} with".format(*narrow) in text
     for engine, said in (("eager", "are larger, {:.2f} to {:.2f}"), ("compiled", "its ratios are {:.2f} to {:.2f}")):
         ratios = [row["training"]["ratio"] for row in results.load("layer")["rows"] if row["engine"] == engine
                   and (row["contender"], row["where"]) == ("ConvTwist similarity", "layer")]

@@ -230,8 +230,10 @@ def _patterns(model: nn.Module, given: _Names | None, argument: str) -> tuple[st
     names = [name for name, _ in model.named_modules(remove_duplicate=False)]
     for pattern in patterns:
         if not any(_matches(name, pattern) for name in names):
-            near = difflib.get_close_matches(pattern, names, 3, 0.5) or [name for name in names if name][:3]
-            hint = f"; the model has {', '.join(map(repr, near))}" if near else ""
+            named = [name for name in names if name]
+            near = difflib.get_close_matches(pattern, named, 3, 0.5) or named[:3]
+            others = " and others" if len(near) < len(named) else ""
+            hint = f"; the model has {', '.join(map(repr, near))}{others}" if near else ""
             raise ValueError(f"{argument}={pattern!r} matches no module{hint}")
     return tuple(patterns)
 
