@@ -551,7 +551,7 @@ def test_the_chapter_gives_the_sizes_of_the_rows(said, ours, theirs, points):
 
 def test_the_chapter_gives_the_verdicts_of_the_rows():
     text, judged = prose(12), results.load("evidence_2_verdicts")
-    assert "Seven claims are supported. They are also supported if all eight intervals are widened" in text
+    assert "Seven claims are supported. They are also supported with wider intervals of 99.4" in text
     assert "C8 is undecided." in text
     for verdicts_at in judged.values():
         assert {verdict["name"]: verdict["outcome"] for verdict in verdicts_at} == {
@@ -665,4 +665,4 @@ def test_off_the_centre_the_order_is_the_one_told():
 def test_rates_at_an_edge_are_named():
     found = {name for name, tuned in evidence.rates(results.rows("evidence_2")).items() if tuned["edge"]}
     assert found == {"conv_sloped", "twist_flat", "twist_corner", "laplacian"}
-    assert "So a rate above 0.03 might be better for these controls. It was not tried." in prose(12)
+    assert "So a rate above 0.03 might be better for these networks. It was not tried." in prose(12)
