@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.autograd import gradcheck, gradgradcheck
 
-from convtwist import ConvTwist2d, _engine
+from convtwist import ConvTwist2d, IsoTwist2d, _engine
 from convtwist._engine import blocks, steps
 from convtwist._engine.autograd import apply_step
 from convtwist.functional import conv_twist2d
@@ -201,6 +201,17 @@ def test_the_isotropic_layer_agrees_with_the_plain_one(reduce, block, monkeypatc
         assert results[0][0].is_contiguous(memory_format=layout)
     odd = draw(6, 3, 3, 8, 12).transpose(2, 3)[..., ::2]  # strides that are neither layout's
     torch.testing.assert_close(apply_step(step, odd, weight, None), step.plain(odd, weight, None), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("make", [lambda: ConvTwist2d(2, 3, padding=1), lambda: IsoTwist2d(2, 3)])
+def test_a_bias_may_change_before_the_backward_pass(make):
+    """As that of ``nn.Conv2d`` may: no gradient depends on it."""
+    layer, u = make(), draw(1, 1, 2, 5, 5).requires_grad_()
+    (expected,) = torch.autograd.grad(layer(u).square().sum(), u)
+    output = layer(u).square().sum()
+    with torch.no_grad():
+        layer.bias.add_(1)
+    assert torch.equal(torch.autograd.grad(output, u)[0], expected)
 
 
 @pytest.mark.parametrize("bias", [True, False])

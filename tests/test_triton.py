@@ -316,6 +316,77 @@ def test_autocast_and_all_types_take_the_kernels(make, engine, device):
 
 
 @device
+@pytest.mark.parametrize("make", [partial(ConvTwist2d, 3, 4, padding=1, stride=2), partial(ConvTwist2d, 3, 4, padding=1),
+                                  partial(IsoTwist2d, 3, 4)])
+def test_autocast_around_the_backward_pass_changes_no_number(make, engine, device):
+    layer, found = make().to(device), []
+    for inside in (False, True):
+        u = draw(1, 2, 3, 6, 6, device=device).requires_grad_()
+        output = layer(u)
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=inside):
+            output.backward(draw(2, *output.shape, device=device))
+        found.append([u.grad, *(p.grad.clone() for p in layer.parameters())])
+        layer.zero_grad()
+    assert engine == ["forward", "gradient"] * 2
+    for outside, inside in zip(*found, strict=True):
+        assert torch.equal(outside, inside)
+
+
+@device
+@pytest.mark.parametrize("own, cast", [(torch.bfloat16, torch.float16), (torch.float16, torch.bfloat16)])
+@pytest.mark.parametrize("make", [partial(ConvTwist2d, 8, 4, padding=1), partial(ConvTwist2d, 8, 4, padding=1, stride=2),
+                                  partial(IsoTwist2d, 8, 4)])
+def test_a_model_of_16_bits_under_autocast_to_the_other_16(make, own, cast, way, engine, device):
+    layer, u = make().to(device, own), draw(1, 2, 8, 6, 6, dtype=own, device=device)
+    with torch.autocast(device, dtype=cast):
+        output = layer(u)
+    output.float().square().sum().backward()
+    assert output.dtype == cast and {p.grad.dtype for p in layer.parameters()} == {own}
+    gradients = [p.grad.double().cpu() for p in layer.parameters()]
+    layer.zero_grad()
+    layer.double()(u.double()).square().sum().backward()
+    assert max(relative(g, p.grad.cpu()) for g, p in zip(gradients, layer.parameters(), strict=True)) < 2e-2
+
+
+@device
+@pytest.mark.parametrize("make", [partial(ConvTwist2d, 3, 4, padding=1), partial(IsoTwist2d, 3, 4)])
+def test_second_derivatives_of_what_autocast_computed(make, engine, device):
+    layer, u = make().to(device), draw(1, 2, 3, 6, 6, device=device).requires_grad_()
+    seconds = []
+    for cast in (True, False):
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=cast):
+            output = layer(u)
+        firsts = torch.autograd.grad(output.float().square().sum(), [u, *layer.parameters()], create_graph=True)
+        seconds.append(torch.autograd.grad(sum(g.square().sum() for g in firsts), u)[0])
+    assert relative(seconds[0], seconds[1].double().cpu()) < 5e-2
+
+
+@pytest.mark.parametrize("step", [steps.TwistStep((1, 1), (1, 1), "centered"), steps.IsoStep(1, "centered"),
+                                  steps.TwistStep((1, 1), (1, 1), "centered", stride=(2, 2))])
+def test_no_machine_code_depends_on_the_size_of_maps(step, way, engine):
+    """Or the last batch of an epoch, and each picture of another size, would take a second to compile."""
+    compiled = []
+    for batch, *sides in ((1, 28, 32), (3, 33, 47)):
+        source = draw(1, batch, 4, *sides, dtype=torch.bfloat16).to(memory_format=LAST)
+        iso = isinstance(step, steps.IsoStep)
+        mixing = draw(2, *((4, 4, 4) if iso else (2, 4, 4)), dtype=torch.bfloat16)
+        weights = (mixing,) if iso else (draw(3, 4, 4, 3, 3, dtype=torch.bfloat16), mixing)
+        prepared = gpu.prepared(step, source, mixing)
+        output = prepared.forward(source, *weights, None)
+        prepared.gradient(torch.ones_like(output), source, *weights, wanted=(True,) * (2 + len(weights)))
+        compiled.append([(launcher.kernel, {name: value for name, value in launcher.shown.items()
+                                            if name not in triton_kernels._SIZES})
+                         for walk in (prepared.ahead, prepared.back) for launcher in walk.launchers.values()])
+    assert compiled[0] == compiled[1] and len(compiled[0]) >= 2
+
+
+def test_a_walk_takes_more_rows_where_cuda_launches_no_more_programs():
+    for blocks in (triton_tiles.near_tiles, triton_tiles.bank_tiles, triton_tiles.spread_tiles):
+        for rows in (7, 56, 524_281, 1 << 26):
+            assert -(-rows // blocks(64, rows)["ROWS"]) <= 65_535
+
+
+@device
 @pytest.mark.parametrize("cast", [False, True])
 @pytest.mark.parametrize("make", [partial(ConvTwist2d, 3, 4, padding=1), slow(partial(IsoTwist2d, 3, 4))])
 def test_compiled_without_a_graph_break(make, cast, engine, device):
@@ -526,7 +597,8 @@ def test_every_kernel_compiles_to_machine_code_without_a_gpu(capability, unit):
     lines = [line.split() for line in on_no_gpu("machine_code.py", capability, unit)]
     assert len(lines) == (22 if capability == "90" else 9)
     assert {line[0] for line in lines} == {*triton_kernels.__all__, *triton_registers.__all__}
-    for name, dtype, bank, stages, ahead, registers, spilled, shared in lines:
+    for name, dtype, bank, stages, ahead, narrow, registers, spilled, shared in lines:
+        assert int(narrow) == 0, f"{name} {bank} multiplies in 32 bits what it then takes for an offset in 64"
         assert (int(ahead) > 0) == (int(stages) > 1), f"{name} {bank}: Triton doesn't fetch ahead"
         assert int(registers) <= 255 and int(shared) <= (227 if capability == "90" else 99) * 1024, name
         most = 32 if name == "fields_kernel" else 0

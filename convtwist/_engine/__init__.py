@@ -31,10 +31,11 @@ def conv_twist(source: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | Non
                padding: tuple[int, int], dilation: tuple[int, int], groups: int, coords: Coords,
                known: Known) -> Tensor | None:
     """Compute ``ConvTwist2d``, padded with zeros; ``None`` where nothing here does it sooner."""
-    if known.route is not None and not _watched():  # as the last time, on a GPU
+    route = known.route
+    if route is not None and not _watched():  # as the last time, on a GPU
         source, weight, bias = gpu.as_computed(source, weight, bias)
-        if source.dtype is known.route.dtype:
-            return apply_step(known.route, source, weight, twist, bias)
+        if source.dtype is route.dtype:
+            return apply_step(route, source, weight, twist, bias)
     if gpu.holds(source):
         if not (_on_gpu(source, weight, twist, bias) and gpu.gains(source.shape[1], groups)):
             return stacked.conv_twist(source, weight, twist, bias, stride, padding, dilation, groups, coords)
@@ -56,10 +57,11 @@ def conv_twist(source: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | Non
 def iso_twist(source: Tensor, weight: Tensor, bias: Tensor | None, reduce: int, groups: int,
               coords: Coords, known: Known) -> Tensor | None:
     """Compute ``IsoTwist2d``; ``None`` where nothing here does it sooner."""
-    if known.route is not None and not _watched():
+    route = known.route
+    if route is not None and not _watched():
         source, bias = gpu.as_computed(source, bias)
-        if source.dtype is known.route.dtype:
-            return apply_step(known.route, source, weight, bias)
+        if source.dtype is route.dtype:
+            return apply_step(route, source, weight, bias)
     if gpu.holds(source):
         if not (_on_gpu(source, weight, bias) and IsoStep.covers(source, reduce, groups)):
             return stacked.iso_twist(source, weight, bias, reduce, groups, coords)

@@ -44,13 +44,13 @@ class _Layer(Function):
 
     @staticmethod
     def setup_context(ctx, inputs, output):
-        ctx.step, *tensors = inputs
+        ctx.step, *tensors, _ = inputs  # nothing depends on the bias, which may change in place meanwhile
         ctx.save_for_backward(*tensors)
         ctx.save_for_forward(*tensors)
 
     @staticmethod
     def backward(ctx, slope):
-        tensors, wanted = ctx.saved_tensors[:-1], ctx.needs_input_grad[1:]
+        tensors, wanted = ctx.saved_tensors, ctx.needs_input_grad[1:]
         # torch.autograd.grad(is_grads_batched=True) hands many slopes over as one, in a type that Function ignores.
         if is_legacy_batchedtensor(slope):
             found = _batched_gradient(ctx.step, wanted, slope, *tensors)
@@ -63,7 +63,7 @@ class _Layer(Function):
 
     @staticmethod
     def jvp(ctx, _, d_source, *changes):
-        source, *weights, _ = ctx.saved_tensors
+        source, *weights = ctx.saved_tensors
         *d_weights, d_bias = changes
         d_weights = [torch.zeros_like(w) if d is None else d for w, d in zip(weights, d_weights, strict=True)]
         change = ctx.step.plain(source, *d_weights, d_bias)
@@ -80,9 +80,9 @@ class _Eager(Function):
     @staticmethod
     def forward(ctx, step, *tensors):
         ctx.step = step
-        ctx.save_for_backward(*tensors)
+        ctx.save_for_backward(*tensors[:-1])
         if forward_ad._current_level >= 0:
-            ctx.save_for_forward(*tensors)
+            ctx.save_for_forward(*tensors[:-1])
         return step.forward(*tensors)
 
     @staticmethod
@@ -156,7 +156,7 @@ def _batched_gradient(step, wanted, slope, *tensors):
 
 def _chosen(step, wanted, source, weight, *more):
     """Return the plain layer as a function of the wanted tensors alone, and these; no gradient needs the bias."""
-    tensors = source, weight, *more, weight.new_zeros(len(weight))
+    tensors = source, weight, *more, source.new_zeros(len(weight))
 
     def layer(*chosen):
         chosen = iter(chosen)

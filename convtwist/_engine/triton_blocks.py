@@ -101,7 +101,7 @@ class Walk:
         mixing = weights.transpose(0, 1).reshape(self.out, -1).to(slope.dtype)
         for start in range(0, self.images, self.batch):
             some = slice(start, start + self.batch)
-            self._spread(_pixels(slope[some]) @ mixing, target[some])
+            self._spread(_product(_pixels(slope[some]), mixing, slope.dtype), target[some])
 
     def _banks(self, maps: Tensor) -> Iterable[tuple[slice | None, Tensor]]:
         """Return the fields of all images, ``(images x height x width, fields x channels)``, or of some at a time."""
@@ -218,7 +218,7 @@ def _mix(bank: Tensor, mixing: Tensor, target: Tensor, keep: bool) -> None:
 
 
 def _product(a: Tensor, b: Tensor, dtype: torch.dtype) -> Tensor:
-    if _WIDE_PRODUCTS and dtype is not a.dtype and a.is_cuda:
+    if _WIDE_PRODUCTS and dtype is torch.float32 and a.dtype is not dtype and a.is_cuda:
         return torch.mm(a, b, out_dtype=dtype)
     return torch.mm(a, b, out=a.new_empty((a.shape[0], b.shape[1])))
 

@@ -26,6 +26,9 @@ import triton.language as tl
 
 __all__ = ["bank_kernel", "spread_kernel"]
 
+_SIZES = ["pairs", "height", "width", "rows", "columns", "x_shift", "y_shift", "units", "bands", "SPLITS"]
+"""What changes with the size of maps and batches.  No machine code is made for its values: each would take a second."""
+
 
 @triton.jit
 def _source_of(p, TAP: tl.constexpr, STRIDE: tl.constexpr, PADDING: tl.constexpr, DILATION: tl.constexpr, size,
@@ -47,14 +50,14 @@ def _columns(images, j, alive, k, width, PIXEL, x_shift, x_unit, S1: tl.constexp
              D1: tl.constexpr, TRANSPOSED: tl.constexpr):
     """Return where the three columns of taps are in memory, which of them are there, and their coordinates.
 
-    ``images`` holds the offsets of the images, ``PIXEL`` the distance of two pixels.
+    ``images`` holds the numbers of the images' first pixels, ``PIXEL`` the distance of two pixels.
     """
     column0, there0 = _source_of(j, 0, S1, P1, D1, width, TRANSPOSED)
     column1, there1 = _source_of(j, 1, S1, P1, D1, width, TRANSPOSED)
     column2, there2 = _source_of(j, 2, S1, P1, D1, width, TRANSPOSED)
-    at0 = (images + column0 * PIXEL)[:, None] + k[None, :]
-    at1 = (images + column1 * PIXEL)[:, None] + k[None, :]
-    at2 = (images + column2 * PIXEL)[:, None] + k[None, :]
+    at0 = ((images + column0) * PIXEL)[:, None] + k[None, :]
+    at1 = ((images + column1) * PIXEL)[:, None] + k[None, :]
+    at2 = ((images + column2) * PIXEL)[:, None] + k[None, :]
     x0 = ((2 * column0 + x_shift) * -x_unit)[:, None]
     x1 = ((2 * column1 + x_shift) * -x_unit)[:, None]
     x2 = ((2 * column2 + x_shift) * -x_unit)[:, None]
@@ -150,7 +153,7 @@ def _add_product(total, field, factor, WIDE: tl.constexpr):
     return tl.dot(field, factor, total, input_precision="ieee")
 
 
-@triton.jit
+@triton.jit(do_not_specialize=_SIZES)
 def bank_kernel(maps, bank, pairs, height, width, channels, rows, columns, x_shift, y_shift, x_unit, y_unit,
                 S0: tl.constexpr, S1: tl.constexpr, P0: tl.constexpr, P1: tl.constexpr, D0: tl.constexpr,
                 D1: tl.constexpr, TRANSPOSED: tl.constexpr, BANK: tl.constexpr, COUNT: tl.constexpr,
@@ -164,7 +167,7 @@ def bank_kernel(maps, bank, pairs, height, width, channels, rows, columns, x_shi
     image, j = (m // columns).to(tl.int64), m % columns
     i = tl.program_id(1) * ROWS + 0 * m
     x_unit, y_unit = tl.cast(x_unit, tl.float32), tl.cast(y_unit, tl.float32)  # float64 from compiled programs
-    taps = _columns(image * height * width * channels, j, alive, k, width, channels, x_shift, x_unit, S1, P1, D1,
+    taps = _columns(image * height * width, j, alive, k, width, channels, x_shift, x_unit, S1, P1, D1,
                     TRANSPOSED)
     row0 = _row(maps, taps, i, 0, inside, height, width, channels, y_shift, y_unit, S0, P0, D0, TRANSPOSED)
     row1 = _row(maps, taps, i, 1, inside, height, width, channels, y_shift, y_unit, S0, P0, D0, TRANSPOSED)
@@ -174,7 +177,7 @@ def bank_kernel(maps, bank, pairs, height, width, channels, rows, columns, x_shi
             row1 = _row(maps, taps, i, 1, inside, height, width, channels, y_shift, y_unit, S0, P0, D0, TRANSPOSED)
         row2 = _row(maps, taps, i, 2, inside, height, width, channels, y_shift, y_unit, S0, P0, D0, TRANSPOSED)
         sums = _sums(row0, row1, row2, i, j, x_shift, y_shift, x_unit, y_unit, D0, D1, TRANSPOSED)
-        pixel = image * rows * columns + i * columns + j
+        pixel = (image * rows + i) * columns + j
         at = bank + (pixel * COUNT * channels)[:, None] + k[None, :]
         keep = (alive & (i < rows))[:, None] & inside
         for K in tl.static_range(COUNT):
@@ -185,7 +188,7 @@ def bank_kernel(maps, bank, pairs, height, width, channels, rows, columns, x_shi
         i += 1
 
 
-@triton.jit
+@triton.jit(do_not_specialize=_SIZES)
 def spread_kernel(parts, output, pairs, height, width, channels, rows, columns, x_shift, y_shift, x_unit, y_unit,
                   S0: tl.constexpr, S1: tl.constexpr, P0: tl.constexpr, P1: tl.constexpr, D0: tl.constexpr,
                   D1: tl.constexpr, BANK: tl.constexpr, COUNT: tl.constexpr, WIDE: tl.constexpr, ROWS: tl.constexpr,
@@ -202,9 +205,9 @@ def spread_kernel(parts, output, pairs, height, width, channels, rows, columns, 
     i = tl.program_id(1) * ROWS + 0 * m
     wide = COUNT * channels
     x_unit, y_unit = tl.cast(x_unit, tl.float32), tl.cast(y_unit, tl.float32)
-    taps = _columns(image * height * width * wide, j, alive, k, width, wide, x_shift, x_unit, S1, P1, D1, True)
+    taps = _columns(image * height * width, j, alive, k, width, wide, x_shift, x_unit, S1, P1, D1, True)
     for _ in range(ROWS):
-        pixel = image * rows * columns + i * columns + j
+        pixel = (image * rows + i) * columns + j
         at = output + (pixel * channels)[:, None] + k[None, :]
         keep = (alive & (i < rows))[:, None] & inside
         total = tl.load(at, mask=keep, other=0.0).to(tl.float32)

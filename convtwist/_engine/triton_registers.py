@@ -19,7 +19,7 @@ eight here; an eighth is in the coordinates.
 import triton
 import triton.language as tl
 
-from convtwist._engine.triton_kernels import _add_product, _rounded
+from convtwist._engine.triton_kernels import _SIZES, _add_product, _rounded
 
 __all__ = ["fields_kernel", "near_bank_kernel"]
 
@@ -29,7 +29,7 @@ def _columns(image, j, k, alive, inside, height, width, channels, x_shift, x_uni
              TRANSPOSED: tl.constexpr):
     """Return where the middle taps of columns are in memory, which of the three are there, and their coordinates."""
     middle = j - P1 + 1
-    at = (image * height * width * channels + middle * channels)[:, None] + k[None, :]
+    at = ((image * height * width + middle) * channels)[:, None] + k[None, :]
     left = (alive & (middle > 0) & (middle <= width))[:, None] & inside
     beside = (alive & (middle >= 0) & (middle < width))[:, None] & inside
     right = (alive & (middle >= -1) & (middle < width - 1))[:, None] & inside
@@ -107,12 +107,12 @@ def _begin(maps, columns, i, height, width, channels, y_shift, x_unit, y_unit, P
     return row, rest
 
 
-@triton.jit
+@triton.jit(do_not_specialize=_SIZES)
 def fields_kernel(maps, weights, output, factor, products, pairs, height, width, channels, rows, columns, out, x_shift,
                   y_shift, x_unit, y_unit, units, bands, stride_f, stride_k, stride_n, P0: tl.constexpr,
                   P1: tl.constexpr, TRANSPOSED: tl.constexpr, BANK: tl.constexpr, SCALE: tl.constexpr,
                   CURVED: tl.constexpr, MIX: tl.constexpr, KEEP: tl.constexpr, MULTIPLY: tl.constexpr,
-                  SPLITS: tl.constexpr, WIDE: tl.constexpr, ROWS: tl.constexpr, BM: tl.constexpr, BK: tl.constexpr,
+                  SPLITS, WIDE: tl.constexpr, ROWS: tl.constexpr, BM: tl.constexpr, BK: tl.constexpr,
                   BN: tl.constexpr, AHEAD: tl.constexpr, STAGES: tl.constexpr):
     """Add the fields, mixed by ``weights``, to ``output``, and write their products with ``factor``.
 
@@ -160,7 +160,7 @@ def fields_kernel(maps, weights, output, factor, products, pairs, height, width,
                 row = _fetch(maps, taps, s + 1, height, width, channels)
             else:
                 now = _fetch(maps, taps, s, height, width, channels)
-            at = ((image * rows * columns + i * columns + j) * out)[:, None] + n[None, :]
+            at = (((image * rows + i) * columns + j) * out)[:, None] + n[None, :]
             keep = (alive & (i < rows))[:, None] & within
             if MIX:
                 if KEEP:
@@ -217,7 +217,7 @@ def _height(s, i, y_shift, y_unit, TRANSPOSED: tl.constexpr):
     return y
 
 
-@triton.jit
+@triton.jit(do_not_specialize=_SIZES)
 def near_bank_kernel(maps, bank, pairs, height, width, channels, rows, columns, x_shift, y_shift, x_unit, y_unit,
                      P0: tl.constexpr, P1: tl.constexpr, TRANSPOSED: tl.constexpr, BANK: tl.constexpr,
                      SCALE: tl.constexpr, CURVED: tl.constexpr, WIDE: tl.constexpr, ROWS: tl.constexpr,
@@ -243,7 +243,7 @@ def near_bank_kernel(maps, bank, pairs, height, width, channels, rows, columns, 
             row = _fetch(maps, taps, s + 1, height, width, channels)
         else:
             now = _fetch(maps, taps, s, height, width, channels)
-        at = bank + ((image * rows * columns + i * columns + j) * (FIRST + 2) * channels)[:, None] + k[None, :]
+        at = bank + (((image * rows + i) * columns + j) * (FIRST + 2) * channels)[:, None] + k[None, :]
         keep = (alive & (i < rows))[:, None] & inside
         y = _height(s, i, y_shift, y_unit, TRANSPOSED)
         fields, rest = _take(now, rest, taps[4], x_unit, y, TRANSPOSED)

@@ -34,32 +34,37 @@ def mix_tiles(operators: str, channels: int, out: int, rows: int) -> dict[str, i
 
     A program takes one block of pixels, or every ``SPLITS``th.
     """
-    return {"BM": 16, "BK": _power(channels), "BN": _power(out), "ROWS": min(14, rows), "SPLITS": 1 << 30,
+    return {"BM": 16, "BK": _power(channels), "BN": _power(out), "ROWS": _walk(14, rows), "SPLITS": 1 << 30,
             "AHEAD": operators == "iso", "STAGES": 1, "num_warps": 4}
 
 
 def back_tiles(channels: int, out: int, rows: int, large: bool) -> dict[str, int]:
     """Return the blocks that add transposed fields, mixed, and multiply them; ``SPLITS`` parts of the sum are kept."""
     few = max(channels, out) <= 64
-    return {"BM": 16, "BK": _power(channels), "BN": _power(out), "ROWS": min(14, rows), "SPLITS": 264, "AHEAD": False,
+    return {"BM": 16, "BK": _power(channels), "BN": _power(out), "ROWS": _walk(14, rows), "SPLITS": 264, "AHEAD": False,
             "STAGES": 3 if large else 1, "num_warps": 4 if few and large else 8}
 
 
 def near_tiles(channels: int, rows: int) -> dict[str, int]:
     """Return the blocks that write a bank of the usual layers."""
     few = channels <= 64
-    return {"BM": 16 if few else 8, "BK": min(64 if few else 128, _power(channels)), "ROWS": min(14, rows),
+    return {"BM": 16 if few else 8, "BK": min(64 if few else 128, _power(channels)), "ROWS": _walk(14, rows),
             "AHEAD": not few, "STAGES": 1, "num_warps": 4}
 
 
 def bank_tiles(channels: int, rows: int) -> dict[str, int]:
     """Return the blocks that write any other bank."""
-    return {"BM": 16, "BK": min(64, _power(channels)), "ROWS": min(14, rows), "num_warps": 4}
+    return {"BM": 16, "BK": min(64, _power(channels)), "ROWS": _walk(14, rows), "num_warps": 4}
 
 
 def spread_tiles(channels: int, rows: int) -> dict[str, int]:
     """Return the blocks that spread mixed parts out over the gradient of a strided layer's input."""
-    return {"BM": 16, "BK": min(64, _power(channels)), "ROWS": min(8, rows), "num_warps": 4}
+    return {"BM": 16, "BK": min(64, _power(channels)), "ROWS": _walk(8, rows), "num_warps": 4}
+
+
+def _walk(most: int, rows: int) -> int:
+    """Return how many rows a program takes: CUDA launches at most 65,535 programs below each other."""
+    return max(min(most, rows), -(-rows // 65535))
 
 
 def _power(count: int) -> int:
