@@ -1,8 +1,9 @@
 """Compile the GPU kernels for a GPU that isn't there, and print what each takes: ``python machine_code.py 90 fp32``.
 
 Triton's wheel holds the compiler down to machine code.  A line for each kernel: its name, number type and bank, the
-stages asked for, how often it fetches ahead, products of two numbers of 32 bits that become 64 later, registers, bytes spilled to local memory, bytes of shared memory.  The
-second argument is the type in which coordinates' units come: ``fp32``, or ``fp64`` as from a compiled program.
+stages asked for, how often it fetches ahead, products in 32 bits that become offsets in 64, registers, bytes spilled to
+local memory, bytes of shared memory.  The second argument is the type in which coordinates' units come: ``fp32``, or
+``fp64`` as from a compiled program.
 It runs in a process of its own, since elsewhere the kernels are interpreted.
 """
 

@@ -10,7 +10,7 @@ import torch
 from speed_table import gpu_markdown, markdown
 from torch import nn
 
-from benchmarks import contenders, frozen, groups, host, layer, timing
+from benchmarks import contenders, frozen, groups, host, host_parts, layer, timing
 from convtwist import results
 from convtwist.posted import from_version2
 from convtwist.train.networks import resnet50
@@ -168,6 +168,8 @@ def test_launching_is_timed_forward_and_backward_and_profiled():
     found = host.launched("ConvTwist similarity", "eager", (1, 4, 5), 4, device="cpu")
     assert found.keys() == {"forward", "backward"} and all(0 < time < 1e6 for time in found.values())
     assert "convolution_backward" in host.profiled("ConvTwist similarity", (1, 4, 5), "cpu", 1)
+    for name, call in host_parts.made("cpu", 1, 4, 5).items():
+        assert 0 < host_parts.timed(call, bursts=1, wait=int) < 1e6, name
 
 
 def test_the_gpus_table_has_a_line_for_each_way_and_engine():

@@ -316,8 +316,8 @@ def test_autocast_and_all_types_take_the_kernels(make, engine, device):
 
 
 @device
-@pytest.mark.parametrize("make", [partial(ConvTwist2d, 3, 4, padding=1, stride=2), partial(ConvTwist2d, 3, 4, padding=1),
-                                  partial(IsoTwist2d, 3, 4)])
+@pytest.mark.parametrize("make", [partial(ConvTwist2d, 3, 4, padding=1), partial(IsoTwist2d, 3, 4),
+                                  partial(ConvTwist2d, 3, 4, padding=1, stride=2)])
 def test_autocast_around_the_backward_pass_changes_no_number(make, engine, device):
     layer, found = make().to(device), []
     for inside in (False, True):
@@ -334,8 +334,8 @@ def test_autocast_around_the_backward_pass_changes_no_number(make, engine, devic
 
 @device
 @pytest.mark.parametrize("own, cast", [(torch.bfloat16, torch.float16), (torch.float16, torch.bfloat16)])
-@pytest.mark.parametrize("make", [partial(ConvTwist2d, 8, 4, padding=1), partial(ConvTwist2d, 8, 4, padding=1, stride=2),
-                                  partial(IsoTwist2d, 8, 4)])
+@pytest.mark.parametrize("make", [partial(ConvTwist2d, 8, 4, padding=1), slow(partial(IsoTwist2d, 8, 4)),
+                                  slow(partial(ConvTwist2d, 8, 4, padding=1, stride=2))])
 def test_a_model_of_16_bits_under_autocast_to_the_other_16(make, own, cast, way, engine, device):
     layer, u = make().to(device, own), draw(1, 2, 8, 6, 6, dtype=own, device=device)
     with torch.autocast(device, dtype=cast):
@@ -363,8 +363,9 @@ def test_second_derivatives_of_what_autocast_computed(make, engine, device):
 
 @pytest.mark.parametrize("step", [steps.TwistStep((1, 1), (1, 1), "centered"), steps.IsoStep(1, "centered"),
                                   steps.TwistStep((1, 1), (1, 1), "centered", stride=(2, 2))])
-def test_no_machine_code_depends_on_the_size_of_maps(step, way, engine):
+def test_no_machine_code_depends_on_the_size_of_maps(step, way, monkeypatch):
     """Or the last batch of an epoch, and each picture of another size, would take a second to compile."""
+    monkeypatch.setattr(triton_launch.Launcher, "__call__", lambda self, *tensors: None)
     compiled = []
     for batch, *sides in ((1, 28, 32), (3, 33, 47)):
         source = draw(1, batch, 4, *sides, dtype=torch.bfloat16).to(memory_format=LAST)
