@@ -1,7 +1,7 @@
 """Compile the GPU kernels for a GPU that isn't there, and print what each takes: ``python machine_code.py 90 fp32``.
 
 Triton's wheel holds the compiler down to machine code.  A line for each kernel: its name, number type and bank, the
-stages asked for, how often it fetches ahead, products in 32 bits that become offsets in 64, registers, bytes spilled to
+stages asked for, how often it fetches ahead, products in 32 bits that are offsets in 64, registers, bytes spilled to
 local memory, bytes of shared memory.  The second argument is the type in which coordinates' units come: ``fp32``, or
 ``fp64`` as from a compiled program.
 It runs in a process of its own, since elsewhere the kernels are interpreted.
@@ -51,12 +51,19 @@ def build(capability, unit, kernel, dtype, blocks, stride=1, **options):
         used = subprocess.run([TOOL, "-res-usage", file.name], capture_output=True, text=True, check=True).stdout
     registers, stack = re.search(r"REG:(\d+) STACK:(\d+)", used).groups()
     ahead = binary.asm["ttgir"].count("async_copy_global_to_local")
-    products = re.findall(r"(%\S+) = arith\.muli .*i32>? loc", binary.asm["ttir"])
-    narrow = len({*products} & {*re.findall(r"arith\.extsi (%\S+) :", binary.asm["ttir"])})
+    narrow = widened(binary.asm["ttir"])
     print(kernel.fn.__name__, dtype, options.get("BANK"), blocks.get("STAGES", 1), ahead, narrow, registers, stack,
           binary.metadata.shared, flush=True)
     for parameter in kernel.params:
         assert parameter.do_not_specialize == (parameter.name in triton_kernels._SIZES), parameter.name
+
+
+def widened(code):
+    """Return how many products of two sizes in 32 bits become offsets in 64: larger maps would overflow them."""
+    constants = {*re.findall(r"(%\S+) = arith\.constant", code)}
+    products = {name for name, *factors in re.findall(r"(%\S+) = arith\.muli (%\S+), (%\S+) :.*i32>? loc", code)
+                if not constants & {*factors}}
+    return len(products & {*re.findall(r"arith\.extsi (%\S+) :", code)})
 
 
 def main(capability, unit):
