@@ -60,7 +60,7 @@ def test_stored_as_tools_execute_writes_it(path):
     """Ids count up and no editor's metadata is left, so that a change of a chapter shows in a diff as itself."""
     notebook = read(path)
     assert [cell.id for cell in notebook.cells] == [f"cell-{k:03d}" for k in range(1, len(notebook.cells) + 1)]
-    assert not [cell.metadata for cell in notebook.cells if set(cell.metadata) - {"tags", "mystnb"}]
+    assert not [cell.metadata for cell in notebook.cells if set(cell.metadata) - {"tags", "mystnb", "jupyter"}]
 
 
 @each_notebook
@@ -183,6 +183,17 @@ def test_exercises(path):
         assert (judged and "hide-cell" in tags(check)) or "assert" in check.source, check.source
     headings = re.findall(r"^### (\d+)\.(\d+) ", text(path), re.MULTILINE)
     assert headings == [(str(int(path.name[:2])), str(k)) for k in range(1, len(solutions) + 1)]
+
+
+@each_chapter
+def test_answers_are_folded_in_jupyter_too(path):
+    """JupyterLab and Notebook 7 fold solutions away; the page shows a box without the call that holds its answer."""
+    for cell in cells(path, "code"):
+        box = cell.source.startswith("labs.answer_box(")
+        folded = cell.metadata.get("jupyter", {})
+        assert folded.get("source_hidden", False) == (box or "hide-cell" in tags(cell)), cell.source
+        assert folded.get("outputs_hidden", False) == ("hide-cell" in tags(cell) and "check(" not in cell.source)
+        assert not box or tags(cell) == ["remove-input"], cell.source
 
 
 @each_chapter

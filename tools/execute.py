@@ -9,6 +9,7 @@ on one thread. What a reader sees is therefore exactly what this command compute
 """
 import argparse
 import os
+import re
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -54,9 +55,22 @@ def tidy_source(notebook: nbformat.NotebookNode) -> None:
         cell.id = f"cell-{number:03d}"
         cell.source = "\n".join(line.rstrip() for line in cell.source.splitlines()).strip("\n")
         keep = {key: value for key, value in cell.metadata.items() if key in {"tags", "mystnb"}}
+        if folded := folded_in_jupyter(cell):
+            keep["jupyter"] = folded
         cell.metadata = nbformat.from_dict(keep)
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
+
+
+def folded_in_jupyter(cell: nbformat.NotebookNode) -> dict[str, bool]:
+    """Return what JupyterLab and Notebook 7 fold away: answers, as the page does, but not what ``check`` says."""
+    tags = set(cell.metadata.get("tags", []))
+    folded = {}
+    if tags & {"hide-cell", "remove-input"}:
+        folded["source_hidden"] = True
+    if "hide-cell" in tags and not re.search(r"\bcheck\(", cell.source):
+        folded["outputs_hidden"] = True
+    return folded
 
 
 def tidy_outputs(notebook: nbformat.NotebookNode) -> None:
