@@ -76,10 +76,9 @@ UNFOLD = """() => {
   for (const box of document.querySelectorAll(".toggle-hidden")) box.classList.remove("toggle-hidden");
 }"""
 ICONS = """() => [...document.querySelectorAll(":not(mjx-container *)")].flatMap(element =>
-  ["::before", "::after"].map(part => {
-  const style = getComputedStyle(element, part);
-  return [style.fontFamily, style.fontWeight, style.content];
-})).filter(([family, , content]) => family.includes("Font Awesome") && /[\\ue000-\\uf8ff]/.test(content))"""
+  ["::before", "::after"].map(part => getComputedStyle(element, part))
+    .filter(style => /[\\ue000-\\uf8ff]/.test(style.content) && style.fontFamily.includes("Font Awesome"))
+    .map(style => [style.fontFamily, style.fontWeight, style.content]))"""
 CODE = """() => {
   const cells = [...document.querySelectorAll("article .cell_input pre")];
   const columns = cells.map(cell => {
