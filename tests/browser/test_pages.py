@@ -18,17 +18,29 @@ from scorecard import record
 
 ROOT = Path(__file__).parents[2]
 AXE = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
-# Axe's time grows with what stands on the page. A chapter has some six thousand spans of code and as many glyphs of
-# formulas. The style sheet colours by class, in the light and in the dark. So spans of code, paragraphs, entries and
-# signatures whose classes, and those around them, have been seen before on the page are left out of the contrast.
-# Glyphs are drawn by style sheet alone, which axe doesn't look at.
-LIGHTEN = """hidden => {
+# Axe's time grows with what stands on the page. It has nothing to say of a formula's glyphs, which are drawn by style
+# sheet, nor of the parts of the formula that is read aloud, whose text stays, nor of the strokes of an icon.
+PLAIN = """() => {
+  for (const glyphs of document.querySelectorAll("mjx-math")) glyphs.replaceChildren();
+  for (const spoken of document.querySelectorAll("mjx-assistive-mml > math")) spoken.textContent = spoken.textContent;
+  for (const icon of document.querySelectorAll(".copybtn svg")) icon.replaceChildren(...icon.querySelectorAll("title"));
+}"""
+# A chapter has some six thousand spans of code. The style sheet colours by class, in the light and in the dark. So
+# spans of code, paragraphs, entries and signatures whose classes, and those around them, have been seen before on the
+# page are taken out for the contrast.
+LIGHTEN = """() => {
   const seen = new Set(), isNew = look => !seen.has(look) && seen.add(look);
   const name = element => `${element.tagName}.${element.className}.${element.getAttribute("style")}`;
   const around = element => {
     const names = new Set();
     for (; element; element = element.parentElement) names.add(name(element));
     return [...names].join();
+  };
+  globalThis.takenOut = new Map();
+  const takeOut = element => {
+    const place = document.createComment("");
+    element.replaceWith(place);
+    takenOut.set(place, element);
   };
   for (const code of document.querySelectorAll(".highlight pre")) {
     const where = code.closest("[class*=cell_]")?.className;
@@ -37,32 +49,24 @@ LIGHTEN = """hidden => {
       if (isNew([where, name(span.parentElement), name(span)].join())) fresh = true;
       else span.replaceWith(...span.childNodes);
     code.normalize();
-    code.classList.toggle("seen-before", !fresh);
+    if (!fresh) takeOut(code);
   }
   for (const block of document.querySelectorAll("dt.sig, p, li, figcaption")) {
     if (block.closest("table") || block.querySelector("p, li, .highlight, svg, input")) continue;
     const above = around(block.parentElement);
     const looks = [block, ...block.querySelectorAll("*")].map(part => above + name(part.parentElement) + name(part));
-    if (!looks.map(isNew).includes(true)) block.classList.add("seen-before");
+    if (!looks.map(isNew).includes(true)) takeOut(block);
   }
-  for (const glyphs of document.querySelectorAll("mjx-math")) glyphs.replaceChildren();
-  const style = document.createElement("style");
-  style.id = "lightened";
-  style.textContent = hidden;
-  document.head.append(style);
 }"""
-STYLE = "text => document.querySelector('#lightened').textContent = text"
-SEEN_BEFORE = ".seen-before { display: none !important }"
 CONTRAST = """async () => (await axe.run(document, {
   resultTypes: ["violations"], runOnly: ["color-contrast"],
 })).violations"""
-# A span of code that has a class and no more concerns contrast alone.
+# What was taken out is put back. A span of code that has a class and no more concerns contrast alone.
 BARE_CODE = """() => {
-  document.querySelector("#lightened")?.remove();
-  for (const span of document.querySelectorAll(".highlight span"))
+  for (const [place, element] of globalThis.takenOut ?? []) place.replaceWith(element);
+  for (const span of document.querySelectorAll(":is(.highlight, .sig, code) span"))
     if (span.getAttributeNames().every(name => name === "class")) span.replaceWith(...span.childNodes);
-  for (const block of document.querySelectorAll(".highlight")) block.normalize();
-  for (const glyphs of document.querySelectorAll("mjx-math")) glyphs.replaceChildren();
+  for (const block of document.querySelectorAll(".highlight, .sig, code")) block.normalize();
 }"""
 IN_TAB_ORDER = """() => [...document.querySelectorAll("pre, .cell_output > .output, .pst-scrollable-table-container")]
   .every(box => box.tabIndex === 0 || (box.scrollWidth <= box.clientWidth && box.scrollHeight <= box.clientHeight))"""
@@ -76,10 +80,9 @@ UNFOLD = """() => {
   for (const box of document.querySelectorAll(".toggle-hidden")) box.classList.remove("toggle-hidden");
 }"""
 ICONS = """() => [...document.querySelectorAll(":not(mjx-container *)")].flatMap(element =>
-  ["::before", "::after"].map(part => {
-  const style = getComputedStyle(element, part);
-  return [style.fontFamily, style.fontWeight, style.content];
-})).filter(([family, , content]) => family.includes("Font Awesome") && /[\\ue000-\\uf8ff]/.test(content))"""
+  ["::before", "::after"].map(part => getComputedStyle(element, part))
+    .filter(style => /[\\ue000-\\uf8ff]/.test(style.content) && style.fontFamily.includes("Font Awesome"))
+    .map(style => [style.fontFamily, style.fontWeight, style.content]))"""
 CODE = """() => {
   const cells = [...document.querySelectorAll("article .cell_input pre")];
   const columns = cells.map(cell => {
@@ -181,11 +184,13 @@ def visit(request, watch, book_html, book_url):
     looks, violations = [look(page, width)], []
     code = code_at(page, 1265) if shows_code(scheme, width, address) else None
     if scheme == "http":  # axe reads style sheets with requests that a browser refuses a page opened as a file
-        page.evaluate(AXE)
         if width > 600:  # a phone shows no colour that a laptop doesn't
             switch_theme(page, "dark")
             looks.append(look(page, width))
-            page.evaluate(LIGHTEN, SEEN_BEFORE)
+        page.evaluate(AXE)
+        page.evaluate(PLAIN)
+        if width > 600:
+            page.evaluate(LIGHTEN)
             violations += page.evaluate(CONTRAST)
             switch_theme(page, theme)
             violations += page.evaluate(CONTRAST)
@@ -227,11 +232,12 @@ def test_what_is_left_for_axe_shows_every_faint_colour(watch, book_url):
     page.evaluate(UNFOLD)
     page.wait_for_timeout(400)
     page.evaluate(AXE)
-    page.evaluate(LIGHTEN, SEEN_BEFORE)
+    page.evaluate(PLAIN)
+    page.evaluate(LIGHTEN)
     for part in ("article p", "article h2", "article td", "code .pre", "a.reference", ".highlight .k"):
-        page.evaluate(STYLE, f"{SEEN_BEFORE} {part} {{ color: #ccc !important }}")
+        faint = page.add_style_tag(content=f"{part} {{ color: #ccc !important }}")
         assert page.evaluate(CONTRAST), part
-        page.evaluate(STYLE, SEEN_BEFORE)
+        faint.evaluate("style => style.remove()")
     assert not page.evaluate(CONTRAST)
     close(page.context)
 
