@@ -15,31 +15,56 @@ const answerMark = (text, salt) => {
   return 4294967296 * (2097151 & b) + (a >>> 0);
 };
 
-/** What was typed, entry by entry: numbers (1/3 is one), or words in small letters; brackets and commas don't matter. */
-const answerEntries = (typed) =>
-  (typed.replace(/[\u2212\u2013]/g, "-").replace(/[[\](){};,\s]+/g, " ").trim().toLowerCase().match(/\S+/g) ?? []).map((word) => {
-    const [top, bottom = "1", ...rest] = word.split("/").map((part) => (/^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/.test(part) ? Number(part) : NaN));
-    const value = rest.length ? NaN : top / Number(bottom);
-    return Number.isFinite(value) ? value : { yes: "true", no: "false" }[word] ?? word;
+/** A number as people type it: -1.5, 1/3, ½, 1½, 73,856 or, with a decimal comma, 0,5. Anything else is NaN. */
+const answerNumber = (word) => {
+  const [, sign, ones, vulgar] = /^([-+]?)(\d*)([\u00bc-\u00be\u2150-\u215e])$/.exec(word) ?? [];
+  if (vulgar) return Number(`${sign}1`) * (Number(ones) + answerNumber(vulgar.normalize("NFKC")));
+  const [top, bottom = 1, ...rest] = word.split(/[/\u2044\u2215]/).map((part) => {
+    const plain = /^[-+]?[1-9]\d{0,2}([,_]\d{3})+(\.\d+)?$/.test(part) ? part.replace(/[,_]/g, "") : part.replace(",", ".");
+    return /^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/.test(plain) ? Number(plain) : NaN;
   });
+  return rest.length || !Number.isFinite(top / bottom) ? NaN : top / bottom;
+};
+
+/** What was typed, as pairs: the entry, and its number or word. Brackets, quotes and the kind of dash don't matter. */
+const answerEntries = (typed, count) => {
+  const spaced = typed.replace(/["'`\u00ab\u00b4\u00bb\u2018-\u201f\u2039\u203a]/g, "").replace(/[\u2010-\u2015\u2212\uff0d]/g, "-")
+    .replace(/(\d)\s*([/\u2044\u2215])\s*(?=\d)/g, "$1$2").replace(/(^|[[({,;])\s*-\s+(?=[\d.\u00bc-\u00be\u2150-\u215e])/g, "$1-")
+    .split(/[[\](){};\s]+/).map((part) => part.replace(/^,+|,+$/g, "")).filter(Boolean);
+  // A comma inside is part of a number only if blanks alone give as many entries as are asked for.
+  const inside = spaced.length === count && spaced.every((part) => !part.includes(",") || !Number.isNaN(answerNumber(part.toLowerCase())));
+  return (inside ? spaced : spaced.flatMap((part) => part.split(/,+/))).map((part) => {
+    const number = answerNumber(part.toLowerCase());
+    const word = part.toLowerCase().replace(/[.:!?]+$/, "");
+    return [part, Number.isNaN(number) ? (word === "yes" ? "true" : word === "no" ? "false" : word) : number];
+  });
+};
 
 const answerText = (value, places) => (typeof value === "number" ? String(Math.floor(value * 10 ** places + 0.5) + 0) : value);
 
 /** One sentence about what was typed, and whether it is right. */
 const answerVerdict = (typed, { marks, salt, places, words, whole, hint }) => {
-  const entries = answerEntries(typed);
+  const entries = answerEntries(typed, marks.length);
   if (!entries.length) return [false, "Type your answer first."];
-  const stray = entries.findIndex((entry, k) => k < words.length && (typeof entry === "string") !== Boolean(words[k]));
-  if (stray >= 0 && typeof entries[stray] === "string") return [false, `\u201c${entries[stray].slice(0, 20)}\u201d is not a number.`];
-  if (stray >= 0) return [false, `Entry ${stray + 1} is a word.`];
+  const several = marks.length > 1;
+  const quoted = (k) => `\u201c${entries[k][0].slice(0, 20)}\u201d`;
+  const stray = entries.findIndex(([, value], k) => k < words.length && (typeof value === "string") !== words[k]);
+  if (stray >= 0 && words[stray]) return [false, `${several ? `Entry ${stray + 1}, ${quoted(stray)},` : quoted(stray)} should be a word.`];
+  if (stray >= 0 && entries[stray][0] === "-") return [false, "Write a minus and its number without a blank."];
+  if (stray >= 0) return [false, `${quoted(stray)} is not a number.`];
   if (entries.length !== marks.length) {
-    const comma = marks.length === 1 && /\d,\d/.test(typed) ? " Write a number without commas." : "";
-    return [false, `${marks.length === 1 ? "One entry is" : `${marks.length} entries are`} asked for, you typed ${entries.length}.${comma}`];
+    const blanks = several && entries.length > marks.length && /\d,\d/.test(typed) ? " Put blanks between them." : "";
+    return [false, `${several ? `${marks.length} entries are` : "One entry is"} asked for, you typed ${entries.length}.${blanks}`];
   }
-  const wrong = entries.flatMap((entry, k) => (answerMark(`${k}:${answerText(entry, places)}`, salt) === marks[k] ? [] : [k + 1]));
+  const wrong = entries.flatMap(([, value], k) => (answerMark(`${k}:${answerText(value, places)}`, salt) === marks[k] ? [] : [k]));
   if (!wrong.length) return [true, "Right."];
-  const which = marks.length === 1 ? "Not yet." : `Not yet: ${marks.length - wrong.length} of ${marks.length} entries are right; look at entry ${wrong[0]}.`;
-  return [false, `${which}${whole ? "" : ` Give ${places} decimals.`}${hint ? ` ${hint}` : ""}`];
+  const [part, value] = entries[wrong[0]];
+  return [false, [
+    several ? `Not yet: ${marks.length - wrong.length} of ${marks.length} entries are right; look at entry ${wrong[0] + 1}.` : "Not yet.",
+    part.includes(",") && `${quoted(wrong[0])} was read as ${value}.`,
+    typeof value === "number" && !whole && `Give ${places} decimal${places === 1 ? "" : "s"}.`,
+    hint,
+  ].filter(Boolean).join(" ")];
 };
 
 for (const host of document.querySelectorAll(`.convtwist-answer[data-box="${VERSION}"]:not([data-ready])`)) {
@@ -57,6 +82,8 @@ for (const host of document.querySelectorAll(`.convtwist-answer[data-box="${VERS
   add(form, "label", { for: "typed" }, config.asks);
   // JupyterLab leaves a control its keys only if it says so; what lies in a shadow root is its host to JupyterLab.
   host.setAttribute("data-lm-suppress-shortcuts", "true");
+  // So it is to the built page, which would take "/" for its search.
+  host.addEventListener("keydown", (event) => event.key === "Escape" || event.ctrlKey || event.metaKey || event.stopPropagation());
   const own = { "data-lm-suppress-shortcuts": "true" };
   const typed = add(form, "input", { id: "typed", type: "text", spellcheck: "false", autocapitalize: "off", "aria-describedby": "said", ...own });
   add(form, "button", { type: "submit", ...own }, "Check");

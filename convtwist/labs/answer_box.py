@@ -45,7 +45,9 @@ def answer_box(expected: Answer, *, asks: str = "Your answer", hint: str = "", p
         places: to how many decimals numbers are compared. Where not all of them are whole, the reader is asked for as
             many.
 
-    A reader may type ``1 -2.5 1/3`` with blanks, commas or brackets, and ``yes`` for true.
+    A reader may type ``1 -2.5 1/3`` with blanks, commas or brackets, and ``yes`` for true. ``73,856`` and ``0,5`` are
+    one number each where blanks alone give as many entries as are asked for. A half sign is a number, any dash is a
+    minus, and quotes are left out.
 
     Raises:
         ValueError: ``expected`` holds nothing, too much, or something that can't be typed; a number that has more than
@@ -95,7 +97,7 @@ def _entries(expected: Answer) -> list[float | str]:
         return [str(expected).lower()]
     if isinstance(expected, str):
         word = {"yes": "true", "no": "false"}.get(expected.lower(), expected.lower())
-        if not re.fullmatch(r"[^\W\d][^\s,;()\[\]{}/]*", word) or not word.isascii():
+        if not re.fullmatch(r"[a-z_]([\w.-]*\w)?", word, re.ASCII):
             raise ValueError(f"expected must be a number or one plain word, got {expected!r}")
         return [word]
     if not isinstance(expected, (int, float)) or not math.isfinite(expected):

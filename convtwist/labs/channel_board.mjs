@@ -103,7 +103,7 @@ function drawBoard(board, caption, { channels: n, groups, layers, residual }, { 
   const sum = count(now);
   const all = n * n;
   caption.textContent = layers === 1
-    ? `one layer: ${whole(count(through))} of ${whole(all)} cells dark, a 3\u00d73 kernel each${residual ? "; the skip connection adds the diagonal" : ""}`
+    ? `one layer: ${whole(count(through))} of ${whole(all)} cells marked, a 3\u00d73 kernel each${residual ? "; the skip connection adds the diagonal" : ""}`
     : `after ${layers} layers: ${whole(sum)} of ${whole(all)} pairs reached (${pretty(Number(((100 * sum) / all).toFixed(1)))}\u00a0%), ${whole(sum - count(before))} more than after ${layers - 1}`;
 }
 
@@ -350,7 +350,7 @@ function mountBoard({ root, config }) {
       make("div", { class: "ct-figure" }, ringCaption, ring)),
     measures,
     codeBox("The same in PyTorch", code),
-    make("p", { class: "ct-note" }, "Path length and clustering are Watts and Strogatz\u2019s: links count both ways, and a channel is no neighbour of itself; with plain and permuted layers in turn, both kinds of links count. Each dark cell costs nine weights, a 3\u00d73 kernel; biases are not counted."),
+    make("p", { class: "ct-note" }, "Path length and clustering are Watts and Strogatz\u2019s: links count both ways, and a channel is no neighbour of itself; with plain and permuted layers in turn, both kinds of links count. A marked cell of one layer costs nine weights, a 3\u00d73 kernel; the skip connection has none, and biases are not counted."),
   );
   start();
 }

@@ -61,7 +61,7 @@ def channel_board(channels: int = 64, groups: int = 16, permute: Kind | Literal[
             "residual": bool(residual), "alternate": bool(alternate),
         },
         still=(_drawn(board), f"Board of {channels} output rows by {channels} input columns; {int(board.sum())} cells "
-               "are dark, where the output reads the input"),
+               "are marked, where the output reads the input"),
     )
 
 

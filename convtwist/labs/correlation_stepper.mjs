@@ -365,7 +365,7 @@ function mountStepper({ root, config, still, ...lab }) {
     ...opening({
       title: "Correlation stepper",
       task: "Point at an output cell, or walk there with the arrow keys: its patch is marked in the input, each cell with its weight, and the sum is written out. Any number can be changed.",
-      ask: "Each row of the input is 30, 30, 30, 0, 0, 0, and each row of the kernel is 2, 0, \u22122. In which columns is the output not 0, and what is it there?",
+      ask: "Take an input of six rows 30, 30, 30, 0, 0, 0, and a kernel of three rows 2, 0, \u22122. In which columns is the output not 0, and what is it there?",
       answer: "In the two middle columns, where the patch has 30 on its left and 0 on its right: 3 \u00d7 30 \u00d7 2 = 180. Elsewhere the left and the right column of the patch are equal and cancel.",
     }),
     numbers.element,

@@ -456,7 +456,7 @@ function mountMicroscope({ root, config, still, ...lab }) {
         : "Sobel x: what does the response show where the photograph is flat, and why?",
       answer: operatorsFirst
         ? "Neither. The identity is its even part and dx is its odd part. A sum of an even and an odd part that are both not 0 is neither."
-        : "0, drawn white. The nine weights add up to 0, so equal pixels cancel.",
+        : "0, which is white as a number and black as a picture. The nine weights add up to 0, so equal pixels cancel.",
     }),
     make("div", { class: "ct-bench" },
       make("div", { class: "ct-tools" }, presets.element, make(

@@ -30,6 +30,15 @@ const hasField = ({ only, never }, operation) => (!only || only === operation) &
 const isPooling = (operation) => operation === "pooling" || operation === "average";
 const LAYERS = { convolution: "Conv2d", transposed: "ConvTranspose2d", pooling: "MaxPool2d", average: "AvgPool2d" };
 
+/** The question to answer before playing: the same sizes in, and what this operation makes of them. */
+function question(operation) {
+  const [size, answer] = operation === "transposed"
+    ? [15, "17: (8 \u2212 1) \u00d7 2 + 3 = 17. One more input cell moves the kernel one stride, 2 cells, further on. An output of 16 needs output padding."]
+    : [3, "3 again: \u230a(8 \u2212 3) / 2\u230b + 1 = \u230a2.5\u230b + 1 = 3. The floor drops the half step, so the last row and the last column of the input are never read." +
+      (isPooling(operation) ? " Rounded up (ceil_mode), it is 4." : "")];
+  return { ask: `With ${OPERATIONS.find(([key]) => key === operation)[1]}, an input of 7, a kernel of 3, stride 2 and no padding give an output of ${size}. What does an input of 8 give?`, answer };
+}
+
 const AXES = ["height", "width"];
 const DEFAULTS = { stride: 1, padding: 0, dilation: 1, output_padding: 0 };
 
@@ -303,9 +312,15 @@ function mountCalculator({ root, config }) {
   const walk = player({ what: "Walk the kernel over the picture", milliseconds: 700, onStep: (by) => view?.step(by) });
   walk.element.addEventListener("playing", (/** @type {CustomEvent} */ { detail }) => said.setAttribute("aria-live", detail ? "off" : "polite"));
 
+  const heading = () => opening({
+    title: "Size calculator",
+    task: "Change a number and watch the size of the output. Point at a cell of either grid, or walk there with the arrow keys, to see which cells it is connected with.",
+    ...question(state.operation),
+  });
   const operation = choice("Operation", OPERATIONS, (value) => {
     walk.stop();
     state.operation = value;
+    root.querySelector(".ct-predict").replaceWith(heading().at(-1));
     ceil.element.hidden = !isPooling(value);
     buildForm();
     update();
@@ -326,12 +341,7 @@ function mountCalculator({ root, config }) {
   separate.input.checked = differ;
   buildForm();
   root.replaceChildren(
-    ...opening({
-      title: "Size calculator",
-      task: "Change a number and watch the size of the output. Point at a cell of either grid, or walk there with the arrow keys, to see which cells it is connected with.",
-      ask: "An input of 7, a kernel of 3 and stride 2 give an output of 3. What does an input of 8 give?",
-      answer: "3 again: \u230a(8 \u2212 3) / 2\u230b + 1 = \u230a2.5\u230b + 1 = 3. The floor drops the half step, so the last row and the last column of the input are never read.",
-    }),
+    ...heading(),
     make("div", { class: "ct-tools" }, operation.element, separate.element, ceil.element),
     form,
     faults.element,

@@ -139,7 +139,7 @@ export function pretty(value) {
 
 /** Read what someone typed: 1.5, 1,5, -2e3 or 1/9. Anything else, or anything infinite, is null. */
 export function parseNumber(text) {
-  const parts = text.trim().replace(/\u2212/g, "-").replace(",", ".").split("/");
+  const parts = text.trim().replace(/[\u2010-\u2015\u2212]/g, "-").replace(",", ".").split("/");
   const decimal = /^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i;
   if (parts.length > 2 || !parts.every((part) => decimal.test(part.trim()))) return null;
   const value = parts.length === 2 ? Number(parts[0]) / Number(parts[1]) : Number(parts[0]);
@@ -388,6 +388,8 @@ function mountInto(host, mount, style) {
   };
   // JupyterLab and Notebook see keys of a shadow root as keys of its host, and leave them alone if it says so.
   host.setAttribute("data-lm-suppress-shortcuts", "true");
+  // So does the built page, which would take "/" for its search: keys stay in the lab, but for Escape and key combinations.
+  host.addEventListener("keydown", (event) => event.key === "Escape" || event.ctrlKey || event.metaKey || event.stopPropagation());
   host.attachShadow({ mode: "open" }).append(make("style", {}, LAB_STYLE + style), marker, root);
   whileShown((signal) => followScheme(host, signal));
   mount({ root, host, config: JSON.parse(host.dataset.config), still: host.querySelector("img"), whileShown });

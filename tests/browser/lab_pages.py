@@ -25,13 +25,14 @@ class LabPages:
         self.browser, self.folder = browser, folder
         self.contexts, self.faults = [], []
 
-    def open(self, *labs, width=1280, theme="light", motion="reduce", scripts=True, body=None) -> Page:
+    def open(self, *labs, width=1280, theme="light", motion="reduce", scripts=True, touch=False, body=None) -> Page:
         """Open a page that holds ``labs`` one under another, or the HTML given as ``body``."""
         body = body if body is not None else "\n".join(lab._repr_html_() for lab in labs)
         file = self.folder / f"labs-{len(self.contexts)}.html"
         file.write_text(PAGE.format(theme=theme, paper=PAPER[theme], body=body), encoding="utf-8")
         context = self.browser.new_context(
             viewport={"width": width, "height": 900}, reduced_motion=motion, java_script_enabled=scripts,
+            has_touch=touch, is_mobile=touch,
         )
         context.add_init_script(WITHIN)
         self.contexts.append(context)

@@ -31,6 +31,23 @@ def verdict(page, typed: str, which: int = 0) -> str:
     return page.get_by_role("status").nth(which).inner_text()
 
 
+JUDGE = """([which, typed]) => {
+  const { shadowRoot } = document.querySelectorAll(".convtwist-answer")[which];
+  return typed.map(text => {
+    shadowRoot.querySelector("input").value = text;
+    shadowRoot.querySelector("form").requestSubmit();
+    return shadowRoot.querySelector("output").textContent;
+  });
+}"""
+
+
+def assert_said(page, cases):
+    """Each case holds what is typed into one box, and what the box says to it."""
+    for which, (expected, typed_and_said) in enumerate(cases):
+        said = dict(zip(typed_and_said, page.evaluate(JUDGE, [which, list(typed_and_said)]), strict=True))
+        assert said == typed_and_said, expected
+
+
 def test_right_and_wrong(pages):
     page = pages.open(labs.answer_box(SIX, asks="Six numbers", hint="Start on the left."))
     for right in ("-1 1 0 0 1 -1", "[-1, 1, 0, 0, 1, -1]", "(\u22121; 1; 0; -0; 1.0; -2/2)", " -1,1,0,0,1,-1, ",
@@ -51,17 +68,71 @@ def test_right_and_wrong(pages):
 def test_fractions_words_and_large_numbers(pages):
     cases = {
         1 / 3: {"1/3": "Right.", "0.3333": "Right.", ".333": "Right.", "0.33": "Not yet. Give 3 decimals."},
-        36864: {"36864": "Right.", "36865": "Not yet.", "36864.01": "Not yet.",
-                "36,864": "One entry is asked for, you typed 2. Write a number without commas."},
-        (True, "left", 2): {"True, LEFT, 2": "Right.", "yes left 2.0": "Right.", "1 left 2": "Entry 1 is a word.",
+        36864: {"36864": "Right.", "36865": "Not yet.", "36864.01": "Not yet.", "36,864": "Right.",
+                "36,865": "Not yet. \u201c36,865\u201d was read as 36865.",
+                "36,86": "Not yet. \u201c36,86\u201d was read as 36.86.",
+                "36,864,1": "One entry is asked for, you typed 3."},
+        (True, "left", 2): {"True, LEFT, 2": "Right.", "yes left 2.0": "Right.",
+                            "1 left 2": "Entry 1, \u201c1\u201d, should be a word.",
                             "no left 2": "Not yet: 2 of 3 entries are right; look at entry 1.",
                             "yes left two": "\u201ctwo\u201d is not a number."},
         -0.0625: {"-1/16": "Right.", "-.0625": "Right.", "0.0625": "Not yet. Give 3 decimals."},
     }
-    page = pages.open(*map(labs.answer_box, cases))
-    for which, typed_and_said in enumerate(cases.values()):
-        for typed, said in typed_and_said.items():
-            assert verdict(page, typed, which) == said
+    assert_said(pages.open(*map(labs.answer_box, cases)), cases.items())
+
+
+def right(*typed: str) -> dict:
+    return dict.fromkeys(typed, "Right.")
+
+
+def test_numbers_and_words_as_people_write_them(pages):
+    """As the book does, with a decimal comma, with signs of their own, or copied from Python."""
+    near = "Not yet: 1 of 2 entries are right; look at entry "
+    cases = [
+        ([73_856, 231_211_008], {
+            **right("73,856 231,211,008", "73,856, 231,211,008", "[73_856, 231_211_008]", "73856,231211008",
+                    "(73,856; 231211008.0)"),
+            "73,856,231,211,008": "2 entries are asked for, you typed 5. Put blanks between them.",
+            "73,856 231,211,009": near + "2. \u201c231,211,009\u201d was read as 231211009.",
+            "73,85 231,211,008": near + "1. \u201c73,85\u201d was read as 73.85.",
+            "73.856 231,211,008": near + "1.",
+        }),
+        ([0.5, 2], {
+            **right("1/2, 2", "0,5 2", "0,5; 2,0", ".5,2", "\u00bd 2", "(\u00bd, 2)", "1 / 2, 2", "1\u20442 2"),
+            "0,5,2": "2 entries are asked for, you typed 3. Put blanks between them.",
+            "0,5": "Not yet: 0 of 2 entries are right; look at entry 1. Give 3 decimals.",
+            "\u00bc 2": near + "1. Give 3 decimals.",
+            "0 \u00bd 2": "2 entries are asked for, you typed 3.",
+        }),
+        (-32, {
+            **right(*(f"{dash}32" for dash in "-\u2010\u2011\u2012\u2013\u2014\u2015\u2212\uff0d"),
+                    "- 32", "(\u2013 32)"),
+            "32": "Not yet.", "- - 32": "Write a minus and its number without a blank.",
+            "Yes, No": "\u201cYes\u201d is not a number.", "constructor": "\u201cconstructor\u201d is not a number.",
+        }),
+        ([-1, 1.5, -2 / 3], {
+            **right("- 1, 1\u00bd, - 2/3", "\u22121 1\u00bd -\u2154", "-1 1,5 -0,667", "-1; 1.5; - \u2154"),
+            "-1 1\u00bd - \u2154": "Write a minus and its number without a blank.",
+            "-1 1.5\u00bd -\u2154": "\u201c1.5\u00bd\u201d is not a number.",
+        }),
+        ([1, 0.644, "both"], {
+            **right("1, 0.644, \"both\"", "(1, 0.644, 'Both')", "1 0,644 \u201cboth\u201d", "1 .644 both."),
+            "1, 0.644, \"left\"": "Not yet: 2 of 3 entries are right; look at entry 3.",
+            "1 0.64 left": "Not yet: 1 of 3 entries are right; look at entry 2. Give 3 decimals.",
+            "1 0.644 2": "Entry 3, \u201c2\u201d, should be a word.",
+        }),
+        ("b", {
+            **right("b", "(b)", "B.", "\"b\"", "['b']", "b)", "\u201eb\u201c"),
+            "(c)": "Not yet.", "2": "\u201c2\u201d should be a word.", "b c": "One entry is asked for, you typed 2.",
+        }),
+        ([True, False], {
+            **right("yes no", "Yes, No.", "yes,no", "'True', 'False'"),
+            "no yes": "Not yet: 0 of 2 entries are right; look at entry 1.",
+        }),
+    ]
+    assert_said(pages.open(*(labs.answer_box(expected) for expected, _ in cases)), cases)
+    page = pages.open(labs.answer_box([0.3, 0.6], places=1))
+    assert_said(page, [(0.3, {"0.3 0.5": near + "2. Give 1 decimal.", "0,3 0,6": "Right."})])
 
 
 def test_python_and_the_page_agree_on_many_numbers(pages):
@@ -127,7 +198,7 @@ def settings(box: str) -> dict:
 
 def test_the_page_does_not_hold_the_answer():
     box = labs.answer_box([271828, -3.14159])._repr_html_()
-    assert "271828" not in box and "3.14" not in box and "3141" not in box and len(box) < 7000
+    assert "271828" not in box and "3.14" not in box and "3141" not in box and len(box) < 8000
     assert box == labs.answer_box(torch.tensor([271828, -3.14159], dtype=torch.float64))._repr_html_()
     other = labs.answer_box([271828, -3.14159], asks="Another")._repr_html_()
     assert len({*settings(box)["marks"], *settings(other)["marks"]}) == 4
@@ -136,6 +207,7 @@ def test_the_page_does_not_hold_the_answer():
 @pytest.mark.parametrize(("expected", "message"), [
     ([], "1 to 24 entries, got 0"), (torch.zeros(5, 5), "1 to 24 entries, got 25"), ("two words", "one plain word"),
     (float("nan"), "a number or one plain word"), (None, "got None"), (1e13, "too large"), ("1/2", "one plain word"),
+    ("don't", "one plain word"), ("yes!", "one plain word"),
 ])
 def test_refuses_what_cannot_be_typed(expected, message):
     with pytest.raises(ValueError, match=message):

@@ -194,6 +194,12 @@ def test_settings_that_do_not_fit_are_refused_and_the_board_stays(page):
     assert "at most 3, not 4" in message.inner_text()
 
 
+def test_no_text_names_a_colour_that_changes_with_the_theme(page):
+    assert "256 of 4,096 cells marked" in page.inner_text(".ct-lab")
+    assert "A marked cell of one layer costs nine weights" in page.inner_text(".ct-lab")
+    assert not re.search(r"\b(dark|white|black)\b", page.locator(".ct-lab").text_content())
+
+
 def test_the_smallest_and_the_largest_boards(page):
     page.get_by_role("combobox", name="Permutation").select_option("none")
     for size, groups in ((2, 1), (128, 128), (128, 1)):
@@ -217,7 +223,7 @@ def test_axe_and_width(pages, width, theme):
 
 def test_without_scripts_the_board_and_a_sentence_remain(pages):
     page = pages.open(labs.channel_board(), scripts=False)
-    assert "256 cells are dark" in page.get_by_role("img").get_attribute("alt")
+    assert "256 cells are marked" in page.get_by_role("img").get_attribute("alt")
     assert "Here a lab draws which input channel feeds which output channel" in page.inner_text("main")
 
 

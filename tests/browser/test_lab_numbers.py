@@ -145,7 +145,8 @@ def test_connections_equal_the_gradient(pages):
 
 def test_numbers_as_people_write_them(pages):
     page = pages.open_core()
-    typed = {"1.5": 1.5, " 1,5 ": 1.5, "\u22122": -2, "1/4": 0.25, "-1/8": -0.125, "2e3": 2000, ".5": 0.5, "3.": 3}
+    typed = {"1.5": 1.5, " 1,5 ": 1.5, "\u22122": -2, "\u20132": -2, "1/4": 0.25, "-1/8": -0.125, "2e3": 2000,
+             ".5": 0.5, "3.": 3}
     refused = ["", " ", "NaN", "Infinity", "-inf", "1e999", "1/0", "0/0", "1/2/3", "abc", "1.2.3", "--1", "0x10"]
     assert page.evaluate("list => list.map(parseNumber)", list(typed)) == list(typed.values())
     assert page.evaluate("list => list.map(parseNumber)", refused) == [None] * len(refused)

@@ -159,6 +159,17 @@ def test_without_scripts_a_still_and_a_sentence(pages):
     assert page.locator(".ct-untrusted").count() == 1 and not page.locator(".ct-untrusted").is_visible()
 
 
+def test_a_phone_has_no_reason_to_zoom_to_a_field(pages):
+    """Safari on a phone does so where the letters of a field that has the focus are below 16 pixels."""
+    page = pages.open(*EVERY.values(), labs.answer_box(7), width=390, touch=True)
+    small = page.evaluate("""() => [...document.querySelectorAll("[data-ready]")]
+      .flatMap(host => [...host.shadowRoot.querySelectorAll("select, input")])
+      .filter(field => field.matches("select, [type=text], [type=number]") && field.checkVisibility())
+      .filter(field => (field.focus(), parseFloat(getComputedStyle(field).fontSize) < 16))
+      .map(field => field.outerHTML)""")
+    assert small == []
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 def test_accessible_and_no_wider_than_the_screen(pages, theme, width):

@@ -86,6 +86,28 @@ def test_every_control_is_reached_and_left_by_the_tab_key(read, lab):
     assert not unseen_focus
 
 
+def test_what_is_typed_stays_in_the_field(read):
+    """The book's pages take "/" for their search, except in a field that they see; ours lie in shadow roots."""
+    page = read("book/01_cross_correlation.html")
+    page.evaluate("""document.addEventListener("keydown", event => {
+      globalThis.last = [event.key, event.defaultPrevented];
+    })""")
+    for name in ("The learning rate", "Kernel row 0, column 0"):
+        field = page.get_by_label(name, exact=True)
+        field.fill("")
+        page.keyboard.type("1/36")
+        assert field.input_value() == "1/36"
+        page.keyboard.press("Escape")
+        assert page.evaluate("last")[0] == "Escape", "a preview is closed by it"
+    page.get_by_label("The learning rate").press("Enter")
+    assert page.get_by_role("status").filter(has_text="Right.").count() == 1
+    page.get_by_role("heading", level=1).click()
+    page.keyboard.press("/")
+    assert page.evaluate("last") == ["/", True], "elsewhere the page still has its shortcut"
+    page.get_by_label("The learning rate").press("Control+k")
+    assert page.locator("#pst-search-dialog").is_visible()
+
+
 def test_skip_link_leads_to_the_text(read):
     page = read(LABS["stepper"])
     page.keyboard.press("Tab")

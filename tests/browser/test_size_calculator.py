@@ -64,6 +64,18 @@ def test_the_line_to_copy_runs_and_gives_the_size_shown(pages, operation):
     assert seen > 5
 
 
+def test_the_question_is_about_the_operation_and_its_answer_is_true(pages):
+    page = calculator(pages, 4, 3, stride=2, transposed=True)
+    for operation, kind in {"transposed": torch.nn.ConvTranspose2d, "convolution": torch.nn.Conv2d,
+                            "pooling": torch.nn.MaxPool2d, "average": torch.nn.AvgPool2d}.items():
+        page.get_by_label("Operation").select_option(operation)
+        layer = kind(*([] if "Pool" in kind.__name__ else [1, 1]), 3, stride=2)
+        before, after = (layer(torch.zeros(1, size, size)).shape[-1] for size in (7, 8))
+        asked, answer = page.locator("summary").text_content(), page.locator(".ct-predict p").text_content()
+        assert f"an output of {before}. What" in asked and answer.startswith(f"{after}"), operation
+        assert page.get_by_label("Operation").evaluate("e => e.selectedOptions[0].text") in asked
+
+
 def test_formula_with_its_floor(pages):
     page = calculator(pages, 8, 3, stride=2)
     assert shown_size(page) == [3, 3]
