@@ -4,30 +4,36 @@ Book: every chapter.  An exercise is the stub ``answer = None``, a folded cell t
 folded ``check(answer, expected, solution=solution)``.
 """
 
-from collections.abc import Callable, Mapping, Set
-from numbers import Number
+import copy
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
-__all__ = ["check", "observe"]
+from convtwist import _forms as forms
+
+__all__ = ["accepted", "check", "observe"]
 
 
 def check(answer: object, expected: object = ..., *, solution: object = None,
-          where: Callable[[Any], object] | None = None, given: tuple[Any, ...] | None = None, hint: str = "",
+          where: Callable[[Any], object] | None = None,
+          given: tuple[Any, ...] | Sequence[Any] | None = None, hint: str = "",
           rtol: float | None = None, atol: float = 1e-5) -> None:
     """Print one line that says whether ``answer`` is right, or what differs and where; the run goes on either way.
 
     Args:
         answer: numbers, words, truth values, lists, tuples, arrays or tensors of any type, in any mixture; or a
-            function, if ``given`` is set. ``None`` counts as not answered yet.
-        expected: what the answer must equal. Containers and number types don't matter, nor do leading axes of length
-            one. Words are compared without regard to case. In a set the order doesn't matter.
+            function, if ``given`` is set or ``solution`` is one. ``None`` counts as not answered yet.
+        expected: what the answer must equal. Containers and number types don't matter, nor does how the entries are
+            bracketed, row by row. Words are compared without regard to case and punctuation, and "yes" and "no" are
+            truth values. In a set the order doesn't matter.
         solution: the book's own solution. It is judged too, and an error in it stops the run.
         where: a function of the answer that says whether it is right, for exercises with more than one right answer.
-            It gets numbers as a tensor in float32, whatever holds them.
+            It gets numbers as a tensor in float32 of the solution's shape, whatever holds them.
         given: a tuple of arguments. ``answer`` and ``solution`` are functions then, and their results are judged.
+            They get copies, so they may write into them. The shape of a result matters, but for axes of length one.
+            A list of such tuples makes several cases; ``expected`` is a list of as many, and ``where`` gets one.
         hint: a sentence that is added to a wrong answer's line.
         rtol: how far a number may be off, as a share of the largest expected number. By default whole numbers must
             be exact and others agree to a thousandth.
@@ -48,7 +54,7 @@ def check(answer: object, expected: object = ..., *, solution: object = None,
         raise TypeError("check needs what is expected, or a function where= that says what is right")
 
     def fault(value: object) -> str:
-        return _fault(value, expected, where, given, rtol, atol)
+        return _fault(value, expected, where, given, solution, forms.Tolerance(rtol, atol))
 
     if solution is not None and (wrong := fault(solution)):
         raise AssertionError(f"the book's solution does not pass its own check: {wrong}")
@@ -59,6 +65,18 @@ def check(answer: object, expected: object = ..., *, solution: object = None,
         print(f"Not yet: {wrong}." + f" Hint: {hint}" * bool(hint))
     else:
         print("Right.")
+
+
+def accepted(answer: object, expected: object = ..., *, solution: Any, where: Callable[[Any], object] | None = None,
+             given: tuple[Any, ...] | Sequence[Any] | None = None, rtol: float | None = None,
+             atol: float = 1e-5) -> Any:
+    """Return ``answer`` if `check` with the same arguments calls it right, else ``solution``: for a cell that uses it.
+
+    >>> accepted("bird", {"cat", "dog"}, solution={"dog", "cat"}) == {"cat", "dog"}
+    True
+    """
+    wrong = _unanswered(answer) or _fault(answer, expected, where, given, solution, forms.Tolerance(rtol, atol))
+    return solution if wrong else answer
 
 
 def observe(condition: object, says: str, *, otherwise: str) -> None:
@@ -73,146 +91,99 @@ def observe(condition: object, says: str, *, otherwise: str) -> None:
 
 
 def _unanswered(value):
-    parts = value if isinstance(value, (list, tuple)) else [value]
-    return len(parts) > 0 and all(part is None for part in parts)
+    if isinstance(value, (list, tuple)):
+        return len(value) > 0 and all(map(_unanswered, value))
+    return value is None
 
 
-def _fault(value, expected, where, given, rtol, atol):
+def _fault(value, expected, where, given, solution, within):
     """Return what is wrong with an answer, or an empty string."""
-    if given is not None:
-        if not callable(value):
-            return f"a function is asked for, yours is {_named(value)}"
-        try:
-            value = value(*given)
-        except Exception as error:
-            return f"your function stopped with {type(error).__name__}: {_line(error)}"
     try:
+        if given is not None or callable(solution):
+            if not callable(value):
+                return f"a function is asked for, yours is {forms.named(value, 'of type')}"
+            if given is None:
+                return "" if where(value) else "your function does not do what is asked"
+            return _fault_of_function(value, expected, where, given, solution, within)
+        if at := forms.none_at(value):
+            return f"the entry at {list(at)} is still None"
+        mine = forms.form(value)
         if where is not None:
-            form = _form(value)
-            if not where(torch.as_tensor(form).float() if isinstance(form, np.ndarray) else value):
-                return f"{_named(value)} does not do what is asked"
-            if expected is ...:
-                return ""
-        return _difference(_form(value), _form(expected), rtol, atol, ())
+            like = forms.form(solution)
+            if isinstance(like, np.ndarray):
+                mine = forms.bracketed(mine, like)
+                if other := _other_numbers(mine, like):
+                    return other
+            if not where(_tensors(mine, value)):
+                return f"{forms.named(value)} does not do what is asked"
+        true = forms.form(expected)
+        return "" if expected is ... else forms.difference(forms.bracketed(mine, true), true, within)
     except Exception as error:
-        return f"{_named(value)} cannot be judged ({type(error).__name__}: {_line(error)})"
+        return f"{_shown(value)} cannot be judged ({type(error).__name__}: {_line(error)})"
 
 
-def _form(value):
-    """Bring a value to an array of numbers, a word, or a list of these; what is none of them stays as it is."""
-    if isinstance(value, torch.Tensor):
-        value = value.detach().cpu().to_dense() if value.layout != torch.strided else value.detach().cpu()
-        value = value.resolve_conj().resolve_neg()
-        value = (value if value.is_complex() or not value.is_floating_point() else value.double()).numpy()
-    if isinstance(value, (np.ndarray, np.generic)):
-        value = np.asarray(value) if value.dtype.kind in "biufc" else value.tolist()
-    if isinstance(value, str):
-        return " ".join(value.split()).casefold()
-    if isinstance(value, Number):
-        return np.asarray(value)
-    if isinstance(value, Mapping):
-        return {key: _form(part) for key, part in value.items()}
-    if isinstance(value, Set):
-        return frozenset(part.item() if isinstance(part, np.ndarray) else part for part in map(_form, value))
-    if isinstance(value, (list, tuple, range)):
-        parts = [_form(part) for part in value]
-        if all(isinstance(part, np.ndarray) and part.shape == parts[0].shape for part in parts):
-            return np.stack(parts) if parts else np.zeros(0)
-        return parts
-    return value
+def _fault_of_function(function, expected, where, given, solution, within):
+    several = isinstance(given, list) and len(given) > 0 and all(isinstance(case, tuple) for case in given)
+    cases = given if several else [given]
+    results = []
+    for number, case in enumerate(cases, 1):
+        wrong, value, result = _called(function, case, solution if where is not None else None)
+        if not wrong and expected is not ...:
+            true = forms.form(expected[number - 1] if several else expected)
+            wrong = forms.difference(result, true, within)
+        if wrong:
+            arguments = f"{'argument' if len(case) == 1 else 'arguments'} {', '.join(map(repr, case))}"
+            short = len(arguments) <= 60
+            return wrong + (f", with the {arguments}" if short else f", in case {number} of {len(cases)}") * several
+        results.append(_tensors(result, value))
+    if where is not None and not where(results if several else results[0]):
+        return "what your function returns is not what is asked"
+    return ""
 
 
-def _difference(mine, true, rtol, atol, at):
-    """Return where two forms differ, or an empty string; ``at`` is the place inside the answer."""
-    place = f" at {list(at)}" * bool(at)
-    if mine is None:
-        return f"the entry{place} is still None" if at else "there is still a None in it"
-    if isinstance(true, frozenset):
-        return _different_sets(mine, true)
-    if isinstance(true, dict):
-        if not isinstance(mine, dict) or mine.keys() != true.keys():
-            return f"a dict with the keys {', '.join(map(repr, true))} is asked for{place}"
-        pairs = [(key, mine[key], true[key]) for key in true]
-    elif isinstance(true, np.ndarray) and isinstance(mine, np.ndarray):
-        return _different_numbers(mine, true, rtol, atol, at)
-    elif _length(true) is not None:
-        if _length(mine) != len(true):
-            got = f"yours is {_kind(mine)}" if _length(mine) is None else f"yours has {len(mine)}"
-            return f"{_count(len(true), 'entry is', 'entries are')} asked for{place}, {got}"
-        pairs = zip(range(len(true)), map(_form, mine), map(_form, true), strict=True)
-    elif isinstance(true, str) != isinstance(mine, str) or _length(mine) is not None:
-        return f"{_kind(true)} is asked for{place}, yours is {_kind(mine)}"
-    elif isinstance(mine, str) or isinstance(mine, type(true)):
-        return "" if mine == true else f"{_named(mine)}{place} is not right"
-    else:
-        return f"{_kind(true)} is asked for{place}, yours is {_kind(mine)}"
-    wrong = [fault for key, a, b in pairs if (fault := _difference(a, b, rtol, atol, (*at, key)))]
-    more = f" ({len(wrong)} of {len(true)} entries are wrong)" if len(wrong) > 1 else ""
-    return wrong[0] + more if wrong else ""
+def _called(function, case, solution):
+    """Return what is wrong with a function's result at first sight, the result, and its form, shaped like ours."""
+    try:
+        value = function(*copy.deepcopy(case))
+    except Exception as error:
+        return f"your function stopped with {type(error).__name__}: {_line(error)}", None, None
+    if value is None:
+        return "your function returned None", None, None
+    if at := forms.none_at(value):
+        return f"the entry at {list(at)} is still None", None, None
+    result, like = forms.form(value), forms.form(solution(*copy.deepcopy(case))) if solution is not None else None
+    wrong = ""
+    if isinstance(like, np.ndarray) and isinstance(result, np.ndarray):
+        wrong = forms.different_shapes(result, like)
+        result = result if wrong else result.reshape(like.shape)
+    elif isinstance(like, np.ndarray):
+        got = "parts of different shapes" if isinstance(result, list) else forms.kind(result)
+        wrong = f"the shape {like.shape} is asked for, your function returned {got}"
+    return wrong, value, result
 
 
-def _different_numbers(mine, true, rtol, atol, at):
-    while mine.ndim > true.ndim and mine.shape[0] == 1:
-        mine = mine[0]
-    while true.ndim > mine.ndim and true.shape[0] == 1:
-        true = true[0]
-    if mine.shape != true.shape:
-        kinds = ["a single number" if not shape else f"the shape {shape}" for shape in (true.shape, mine.shape)]
-        return f"{kinds[0]} is asked for{f' at {list(at)}' * bool(at)}, yours has {kinds[1].replace('a single', 'one')}"
-    truth = mine.dtype == bool
-    mine, true = (part.astype(complex if "c" in mine.dtype.kind + true.dtype.kind else float) for part in (mine, true))
-    finite = np.abs(true[np.isfinite(true)])
-    if rtol is None:
-        rtol = 1e-9 if np.array_equal(finite, finite.round()) else 1e-3
-    near = np.isclose(mine, true, rtol=0, atol=atol + rtol * finite.max(initial=0), equal_nan=True)
-    if near.all():
-        return ""
-    first = tuple(int(k) for k in np.argwhere(~near)[0])
-    found = mine[first]
-    yours = str(bool(found)) if truth else f"{found.real:.6g}" if found.imag == 0 else f"{found:.6g}"
-    place = [*at, *first]
-    if true.size == 1:
-        return f"{yours}{f' at {place}' * bool(place)} is not right"
-    count = int((~near).sum())
-    if count == 1:
-        return f"1 of {true.size} entries differs, the entry {place}, where yours is {yours}"
-    return f"{count} of {true.size} entries differ, the first at {place}, where yours is {yours}"
+def _tensors(mine, value):
+    return torch.as_tensor(mine).float() if isinstance(mine, np.ndarray) else value
 
 
-def _different_sets(mine, true):
-    if isinstance(mine, (str, np.ndarray)):
-        mine = [mine] if isinstance(mine, str) else mine.ravel().tolist()
-    if _length(mine) is None:
-        return f"{len(true)} entries are asked for, yours is {_kind(mine)}"
-    mine = {part.item() if isinstance(part, np.ndarray) else part for part in mine}
-    extra, missing = len(mine - true), len(true - mine)
-    parts = [f"{count} {what}" for count, what in ((extra, "too many"), (missing, "missing")) if count]
-    return f"of your {_count(len(mine), 'entry', 'entries')} {len(mine & true)} belong there: {' and '.join(parts)}" \
-        if parts else ""
+def _other_numbers(mine, like):
+    """Return a sentence if a form does not hold as many numbers as another, or an empty string."""
+    asked = f"{forms.count(like.size, 'number is', 'numbers are')} asked for"
+    if isinstance(mine, np.ndarray):
+        return "" if mine.size == like.size else f"{asked}, yours has {mine.size}"
+    entries = forms.leaves(mine)
+    if any(isinstance(entry, str) for entry in entries):
+        return f"{asked}, yours {'is a word' if isinstance(mine, str) else 'has a word in it'}"
+    if not all(isinstance(entry, np.ndarray) for entry in entries):
+        return f"{asked}, yours is {forms.kind(mine)}"
+    return "" if len(entries) == like.size else f"{asked}, yours has {len(entries)}"
 
 
-def _length(form):
-    """Return how many entries a form has, None for a single number or word."""
-    if isinstance(form, (list, frozenset, set, dict)) or (isinstance(form, np.ndarray) and form.ndim):
-        return len(form)
-    return None
-
-
-def _count(number, one, many):
-    return f"{number} {one if number == 1 else many}"
-
-
-def _kind(form):
-    if isinstance(form, np.ndarray):
-        truth = form.dtype == bool
-        return ("True or False" if truth else "a number") if form.ndim == 0 else "a list of numbers"
-    names = {str: "a word", list: "a list", dict: "a dict", frozenset: "a set"}
-    return names.get(type(form), f"of type {type(form).__name__}")
-
-
-def _named(value):
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 40 else f"your {type(value).__name__}"
+def _shown(value):
+    try:
+        return forms.named(value)
+    except Exception:  # an object that can't even be written
+        return f"your {type(value).__name__}"
 
 
 def _line(error):
