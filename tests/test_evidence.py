@@ -535,7 +535,7 @@ def prose(number):
 @pytest.mark.parametrize(("said", "ours", "theirs", "points"), [
     ("starts with a larger odd part gains about 3 points (C4)", "conv_sloped", "conv_wide", 2.9),
     ('"constant X and Y", gains about 3 points', "twist_flat", "conv_wide", 3.1),
-    ("The twist gains 8.6 points.", "twist", "conv_wide", 8.6),
+    ("of the 8.6 points that the twist gains", "twist", "conv_wide", 8.6),
     ("7.3 with another pair of fields", "twist", "twist_hyperbolic", 7.3),
     ("the twist loses 5.5 points (C2)", "twist", "twist_flat", 5.5),
     ("it loses 7.3 points (C3)", "twist", "twist_hyperbolic", 7.3),
@@ -634,7 +634,7 @@ def test_the_chapter_gives_the_times_of_the_steps():
         return all(height > np.interp(time, z, w) for time, height in zip(x, y, strict=True) if z[0] <= time <= z[-1])
     assert "As far as its curve goes, to 25 seconds, it is above the others" in text
     assert all(above("log_polar", other) for other in ("conv_wide", "twist", "iso_wide"))
-    assert "is still ahead of Conv2d at equal time" in text and above("iso_wide", "conv_wide")
+    assert "is still ahead of the wider Conv2d at equal time" in text and above("iso_wide", "conv_wide")
     assert "So the gain of the twist at equal steps is also a gain at equal time." in text
     assert above("twist", "conv_wide")
     ratio = {(name, how): pace_of[name, how] / pace_of["conv_wide", how]
