@@ -14,6 +14,7 @@ from torch.nn.parameter import is_lazy
 
 from convtwist.conv_twist import ConvTwist2d
 from convtwist.conversion._candidates import check_module, layers, obstacle, shown
+from convtwist.conversion._held import holders
 
 __all__ = ["ConversionReport", "LayerRecord", "conversion_report"]
 
@@ -82,10 +83,10 @@ def conversion_report(model: nn.Module) -> ConversionReport:
     1 swapped, 1 skipped, 48 twist parameters on top of their 216 weights
     """
     check_module(model)
-    records = []
+    records, also_held = [], holders(model)
     for names, layer in layers(model):
         swapped = isinstance(layer, ConvTwist2d)
-        reason = "" if swapped else obstacle(layer, model) or passed_over.get(layer, "not converted yet")
+        reason = "" if swapped else obstacle(layer, also_held) or passed_over.get(layer, "not converted yet")
         weight = getattr(layer, "weight", None)
         twist, center = (layer.twist, layer.center) if isinstance(layer, ConvTwist2d) else (None, None)
         records.append(LayerRecord(

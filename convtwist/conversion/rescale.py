@@ -8,7 +8,6 @@ more pixels, whose slopes are half as steep.  (An enlarged scene is another thin
 training can mend.)
 """
 
-import copy
 import math
 
 import torch
@@ -17,6 +16,7 @@ from torch import nn
 from convtwist._arguments import as_flag
 from convtwist.conv_twist import ConvTwist2d
 from convtwist.conversion._candidates import check_module, shown
+from convtwist.conversion._copying import copied
 from convtwist.iso_twist import IsoTwist2d
 
 __all__ = ["rescale_twists"]
@@ -53,7 +53,7 @@ def rescale_twists(model: nn.Module, factor: float, *, inplace: bool = False) ->
     if not _scales(model, factor):
         raise ValueError("model holds no ConvTwist2d and no IsoTwist2d, so there is nothing to rescale")
     if not inplace:
-        model = copy.deepcopy(model)
+        model = copied(model, "pass inplace=True")
     for numbers, scale in _scales(model, factor).values():
         numbers *= scale
     return model

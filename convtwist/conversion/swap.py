@@ -7,7 +7,6 @@ Book: chapter 13.  Source: the forum thread's "it can replace any 3x3 convolutio
 What cannot be swapped without losing something is left alone, and ``conversion_report`` says why.
 """
 
-import copy
 import difflib
 import fnmatch
 import math
@@ -23,10 +22,10 @@ from torch.nn.modules.module import _WrappedHook
 from convtwist._arguments import Coords, as_flag
 from convtwist.conv_twist import ConvTwist2d
 from convtwist.conversion._candidates import (
-    MODULE_STATE,
     Swappable,
     blank,
     check_module,
+    held_elsewhere,
     irreversible,
     layers,
     obstacle,
@@ -34,6 +33,8 @@ from convtwist.conversion._candidates import (
     shown,
     successor,
 )
+from convtwist.conversion._copying import copied
+from convtwist.conversion._held import MODULE_STATE, holders
 from convtwist.conversion.report import conversion_report, passed_over
 from convtwist.operators import Operators
 
@@ -120,14 +121,18 @@ def convert(
     if filter_fn is not None and not callable(filter_fn):
         raise TypeError(f"filter_fn must be called as filter_fn(name, layer), got {type(filter_fn).__name__}")
     included, excluded = _patterns(model, include, "include"), _patterns(model, exclude, "exclude")
+    also_held = holders(model)
+    kept = {names[0]: reason for names, layer in layers(model) if (reason := held_elsewhere(layer, also_held))}
     if not inplace:
-        model = _copied(model)
+        model = copied(model, "pass inplace=True")
+        also_held = holders(model)
     swaps: dict[int, nn.Module] = {}
     twists: dict[tuple[int, int], ConvTwist2d] = {}
     for names, layer in layers(model):
-        if not isinstance(layer, nn.Conv2d) or obstacle(layer, model):
+        if not isinstance(layer, nn.Conv2d) or obstacle(layer, also_held):
             continue
-        reason = _passed(names, layer, included, excluded, filter_fn)
+        # A function's closure isn't copied with the model, and would still hold the layer of the original.
+        reason = kept.get(names[0]) or _passed(names, layer, included, excluded, filter_fn)
         if reason:
             passed_over[layer] = reason
             continue
@@ -170,7 +175,8 @@ def revert(model: nn.Module, *, drop_twist: bool = False, inplace: bool = False)
     _check_model(model)
     drop_twist, inplace = as_flag(drop_twist, "drop_twist"), as_flag(inplace, "inplace")
     twisted = [(names, layer) for names, layer in layers(model) if isinstance(layer, ConvTwist2d)]
-    stuck = [(names[0], reason) for names, layer in twisted if (reason := irreversible(layer, model))]
+    also_held = holders(model)
+    stuck = [(names[0], reason) for names, layer in twisted if (reason := irreversible(layer, also_held))]
     if stuck:
         listed = "; ".join(f"{shown(name)}: {reason}" for name, reason in stuck)
         raise ValueError(f"cannot go back to Conv2d. {listed}")
@@ -180,22 +186,11 @@ def revert(model: nn.Module, *, drop_twist: bool = False, inplace: bool = False)
         raise ValueError(f"the twist is not zero in {', '.join(map(shown, alive))}; "
                          "pass drop_twist=True to throw it away")
     if not inplace:
-        model = _copied(model)
+        model = copied(model, "pass inplace=True")
     plain: dict[int, nn.Module] = {
         id(layer): _untwisted(layer) for _, layer in layers(model) if isinstance(layer, ConvTwist2d)
     }
     return _replace(model, plain)
-
-
-def _copied(model: _Model) -> _Model:
-    """Return a deep copy, or say which tensors stand in the way."""
-    computed = [f"{name}.{key}".lstrip(".") for name, module in model.named_modules() for key, value in
-                vars(module).items() if isinstance(value, torch.Tensor) and value.grad_fn is not None]
-    if computed:
-        raise ValueError(f"model cannot be copied, since {', '.join(computed)} is computed from other parameters (by "
-                         "pruning, or by torch.nn.utils.weight_norm or spectral_norm of old); pass inplace=True, or "
-                         "use torch.nn.utils.parametrizations")
-    return copy.deepcopy(model)
 
 
 def _check_model(model: nn.Module) -> None:
