@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn.utils import prune
 
 import convtwist
-from convtwist import ConvTwist2d, conversion_report, convert, param_groups, rescale_twists, revert
+from convtwist import ConvTwist2d, IsoTwist2d, conversion_report, convert, param_groups, rescale_twists, revert
 
 torch.set_num_threads(1)
 
@@ -725,6 +725,62 @@ def test_a_twist_in_disguise_is_a_twist(change):
     ordinary = {id(layer.weight), id(layer.bias)}
     assert {id(p) for p in groups["twist"]} == {id(p) for p in layer.parameters()} - ordinary
     assert sum(map(len, groups.values())) == len(list(layer.parameters()))
+
+
+TRACERS = {
+    "fx": torch.fx.symbolic_trace,
+    "export": lambda model: torch.export.export(model, (torch.rand(2, 3, 8, 8),)).module(),
+    "jit": lambda model: torch.jit.trace(model, torch.rand(2, 3, 8, 8)),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("tracer", TRACERS)
+def test_a_traced_twist_is_a_twist(tracer):
+    """A tracer keeps the parameters and their names, not the class."""
+    model = nn.Sequential(nn.Sequential(ConvTwist2d(3, 4, centers=True)), nn.ReLU(), nn.Conv2d(4, 4, 3))
+    traced = nn.Sequential(TRACERS[tracer](model), ConvTwist2d(4, 4))
+    names = {id(parameter): name for name, parameter in traced.named_parameters()}
+    groups = {group["name"]: {names[id(p)] for p in group["params"]} for group in param_groups(traced)}
+    assert groups["twist"] == {"0.0.0.twist", "0.0.0.center", "1.twist"}
+    assert groups["decay"] == {"0.0.0.weight", "0.2.weight", "1.weight"}
+    report = conversion_report(traced)
+    assert [(r.names[0], r.kind, r.twist) for r in report.swapped] == [
+        ("0.0.0", "ConvTwist2d, traced", 2 * 4 * 3 + 2 * 4), ("1", "ConvTwist2d", 2 * 4 * 4)]
+    with pytest.raises(ValueError, match=r"0.* was traced .* revert first|0 is a ScriptModule"):
+        revert(traced, drop_twist=True)
+    for layer in (model, nn.Sequential(IsoTwist2d(3, 4))):
+        with pytest.raises(ValueError, match=r"0.* was traced .* rescale the model first, trace it afterwards"):
+            rescale_twists(nn.Sequential(TRACERS[tracer](layer), ConvTwist2d(4, 4)), 2.0)
+
+
+def test_a_traced_twist_in_disguise_is_a_twist():
+    model = nn.Sequential(nn.utils.parametrizations.weight_norm(ConvTwist2d(3, 4), "twist"))
+    groups = {group["name"]: group["params"] for group in param_groups(torch.fx.symbolic_trace(model))}
+    assert len(groups["twist"]) == 2 and len(groups["decay"]) == 1
+
+
+def test_a_layer_that_a_tracer_kept_is_no_traced_one():
+    class Keeps(torch.fx.Tracer):
+        def is_leaf_module(self, m, module_qualified_name):
+            return isinstance(m, ConvTwist2d) or super().is_leaf_module(m, module_qualified_name)
+
+    model = nn.Sequential(ConvTwist2d(3, 4), nn.ReLU())
+    traced = torch.fx.GraphModule(model, Keeps().trace(model))
+    torch.testing.assert_close(rescale_twists(traced, 2.0).get_submodule("0").twist, 2 * model[0].twist)
+    plain = torch.fx.symbolic_trace(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv1d(4, 4, 4)))
+    assert not conversion_report(plain).swapped
+
+
+def test_a_scheduler_with_a_learning_rate_for_each_group_keeps_their_ratio():
+    """As the docstring of param_groups says."""
+    optimizer = torch.optim.AdamW(param_groups(ConvTwist2d(3, 4), lr=0.01, twist_lr_scale=3))
+    paces = [group["lr"] for group in optimizer.param_groups]
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, paces, total_steps=10)
+    for _ in range(9):
+        assert optimizer.param_groups[-1]["lr"] == pytest.approx(3 * optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
 
 
 def test_a_model_that_cannot_be_copied_says_why():

@@ -1,7 +1,10 @@
 """convtwist.fold_batch_norm: exact with every variant; what others fold without the twist is noticed."""
 
+import copy
 import io
+import itertools
 import types
+import warnings
 
 import pytest
 import torch
@@ -317,9 +320,66 @@ def test_a_foreign_fold_is_noticed(bias):
     torch.testing.assert_close(fused(u), norm(plain(u)))
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_a_foreign_fold_is_noticed_in_every_type(dtype):
+    layer, factors = ConvTwist2d(64, 32, dtype=dtype), torch.linspace(0, 2, 32).to(dtype)
+    layer.twist = nn.Parameter(layer.twist.detach().clone())  # long before
+    layer.weight = nn.Parameter(layer.weight.detach() * factors.view(-1, 1, 1, 1))
+    with pytest.raises(RuntimeError, match=r"If it is no fold, replace the twist before the bias, too: layer\.twist ="):
+        layer.bias = nn.Parameter(torch.zeros(32, dtype=dtype))
+    layer.twist = nn.Parameter(layer.twist.detach().clone())
+    layer.bias = nn.Parameter(torch.zeros(32, dtype=dtype))
+
+
 def test_replacing_parameters_for_other_reasons_is_no_fold():
     layer, other = ConvTwist2d(4, 8), ConvTwist2d(4, 8)
     layer.weight = other.weight  # tied
     layer.load_state_dict(other.state_dict(), assign=True)
     layer.bias = nn.Parameter(torch.zeros(8))
     assert not layer.bias.any()
+    without = ConvTwist2d(4, 8, bias=False)
+    without.bias = nn.Parameter(torch.zeros(8))
+    parametrizations.weight_norm(layer, "weight")
+    torch.nn.utils.parametrize.remove_parametrizations(layer, "weight")
+    layer.bias = nn.Parameter(torch.ones(8))
+    for order in itertools.permutations(("weight", "twist", "bias")):
+        layer = ConvTwist2d(4, 8)
+        for source in (ConvTwist2d(4, 8), copy.deepcopy(layer), other):
+            for name in order:
+                setattr(layer, name, nn.Parameter(getattr(source, name).detach().clone()))
+        assert all(torch.equal(value, other.state_dict()[name]) for name, value in layer.state_dict().items())
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_a_plain_checkpoint_that_is_assigned_says_what_becomes_of_the_twist(device, bias):
+    """A multiple of the weights it finds is no fold, either."""
+    model = nn.Sequential(ConvTwist2d(4, 8, bias=bias), nn.Conv2d(8, 8, 1)).to(device)
+    state = nn.Sequential(nn.Conv2d(4, 8, 3, bias=bias), nn.Conv2d(8, 8, 1)).state_dict()
+    if device == "cpu":
+        state["0.weight"] = 2 * model[0].weight.detach()
+    says = {"cpu": "keeps the twist it had, which is not zero", "meta": "stays on the meta device"}[device]
+    with pytest.warns(UserWarning, match=f"has 0.weight but no 0.twist, so the .*{says}"):
+        found = model.load_state_dict(state, strict=False, assign=True)
+    assert found.missing_keys == ["0.twist"] and torch.equal(model[0].weight, state["0.weight"])
+    if device == "cpu":
+        model[0].bias = nn.Parameter(torch.zeros(8))
+
+
+@pytest.mark.parametrize("change", [
+    lambda layer: parametrizations.weight_norm(layer, "twist"),
+    lambda layer: prune.l1_unstructured(layer, "twist", 0.5),
+    lambda layer: layer,
+], ids=["normalised", "pruned", "plain"])
+def test_a_checkpoint_with_the_twist_under_another_name_has_the_twist(change):
+    one, two = (change(ConvTwist2d(4, 8)) for _ in range(2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        two.load_state_dict(one.state_dict())
+        for name, value in one.state_dict().items():  # one at a time, as some libraries do
+            if "twist" in name:
+                two.load_state_dict({name: value}, strict=False)
+    u = torch.randn(1, 4, 6, 6)
+    assert torch.equal(one(u), two(u))
+    with pytest.warns(UserWarning, match="has weight but no twist"):
+        two.load_state_dict({"weight": one.weight.detach()}, strict=False)

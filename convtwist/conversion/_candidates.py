@@ -15,6 +15,7 @@ from torch.types import Device
 
 from convtwist._arguments import as_pair
 from convtwist.conv_twist import ConvTwist2d
+from convtwist.conversion._traced import is_traced
 
 __all__ = ["blank", "check_module", "held_elsewhere", "irreversible", "layers", "obstacle", "own_attributes", "shown",
            "successor"]
@@ -24,11 +25,15 @@ _Kind = TypeVar("_Kind", nn.Conv2d, ConvTwist2d)
 
 
 def layers(model: nn.Module) -> list[tuple[list[str], nn.Module]]:
-    """Return ``(names, layer)`` for each convolution of any kind; a shared one comes once, with all its names."""
+    """Return ``(names, layer)`` for each convolution of any kind, traced ones with twists, too.
+
+    A shared one comes once, with all its names.
+    """
     found: dict[int, tuple[list[str], nn.Module]] = {}
     for name, module in model.named_modules(remove_duplicate=False):
         leaf = not module._modules
-        if isinstance(module, (_ConvNd, ConvTwist2d)) or (leaf and "conv" in type(module).__name__.lower()):
+        named = leaf and "conv" in type(module).__name__.lower()
+        if named or isinstance(module, (_ConvNd, ConvTwist2d)) or is_traced(module):
             found.setdefault(id(module), ([], module))[0].append(name)
     return list(found.values())
 

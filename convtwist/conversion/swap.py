@@ -35,6 +35,7 @@ from convtwist.conversion._candidates import (
 )
 from convtwist.conversion._copying import copied
 from convtwist.conversion._held import MODULE_STATE, holders
+from convtwist.conversion._traced import traced
 from convtwist.conversion.report import conversion_report, passed_over
 from convtwist.operators import Operators
 
@@ -108,8 +109,8 @@ def convert(
 
     Raises:
         TypeError: ``model`` is no module, or an argument is unknown or of the wrong type.
-        ValueError: a pattern matches no module, an option is out of range, or the model is already wrapped or holds
-            itself.
+        ValueError: a pattern matches no module, an option is out of range, or the model is already wrapped, holds
+            itself or can't be copied.
 
     >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 1))
     >>> convert(model)[0].twist.abs().max().item(), type(model[0]).__name__
@@ -167,7 +168,8 @@ def revert(model: nn.Module, *, drop_twist: bool = False, inplace: bool = False)
 
     Raises:
         TypeError: ``model`` is no module.
-        ValueError: a twist is not zero, or a layer does what no ``nn.Conv2d`` can; the layers are named.
+        ValueError: a twist is not zero, or a layer does what no ``nn.Conv2d`` can or was traced; the layers are named.
+            Or the model can't be copied.
 
     >>> type(revert(convert(nn.Conv2d(3, 8, 3)))).__name__
     'Conv2d'
@@ -177,6 +179,9 @@ def revert(model: nn.Module, *, drop_twist: bool = False, inplace: bool = False)
     twisted = [(names, layer) for names, layer in layers(model) if isinstance(layer, ConvTwist2d)]
     also_held = holders(model)
     stuck = [(names[0], reason) for names, layer in twisted if (reason := irreversible(layer, also_held))]
+    gone = traced(model)
+    if gone is not None:
+        stuck.append((gone, "it was traced (torch.fx, torch.export or torch.jit); revert first, trace afterwards"))
     if stuck:
         listed = "; ".join(f"{shown(name)}: {reason}" for name, reason in stuck)
         raise ValueError(f"cannot go back to Conv2d. {listed}")
