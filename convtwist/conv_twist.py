@@ -13,6 +13,7 @@ from torch.types import Device
 
 from convtwist import channels
 from convtwist._arguments import (
+    NO_SCRIPT,
     PADDING_MODES,
     Coords,
     OneOrTwo,
@@ -100,7 +101,7 @@ class ConvTwist2d(nn.Module):
                  centers: bool = False, coords: Coords = "centered", steps: int = 1,
                  permute: channels.Order | None = None) -> None:
         super().__init__()
-        check_channels(in_channels, out_channels, groups)
+        in_channels, out_channels, groups = check_channels(in_channels, out_channels, groups)
         if as_pair(kernel_size, "kernel_size") != (3, 3):
             raise ValueError(f"kernel_size must be 3, got {kernel_size!r}; "
                              "a twist is defined on 3x3 kernels, use nn.Conv2d for other sizes")
@@ -116,8 +117,7 @@ class ConvTwist2d(nn.Module):
         self.operators = check_choice(operators, "operators", OPERATORS)
         self.twist_init = check_choice(twist_init, "twist_init", ("normal", "zeros"))
         self.coords = check_choice(coords, "coords", ("centered", "legacy"))
-        check_steps(steps, in_channels, out_channels, self.stride, numeric_padding, self.dilation)
-        self.steps = steps
+        self.steps = check_steps(steps, in_channels, out_channels, self.stride, numeric_padding, self.dilation)
         if permute is not None:
             with torch.device("cpu"):  # numbers are checked, even where the weights are on the meta device
                 order = channels.permutation(permute, in_channels, groups)
@@ -155,6 +155,9 @@ class ConvTwist2d(nn.Module):
                 nn.init.normal_(self.twist[k], std=deviation / shrink / (4 if third_order else 1))
         if self.center is not None:
             nn.init.uniform_(self.center, -1.5, 1.5)
+
+    def __prepare_scriptable__(self) -> nn.Module:  # torch.jit.script asks for what it should compile
+        raise NotImplementedError(NO_SCRIPT.format("ConvTwist2d"))
 
     def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
         """Register a parameter, but refuse a batch normalisation that other programs fold in without the twist.

@@ -13,11 +13,12 @@ import math
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, TypedDict, TypeVar, overload
+from typing import Literal, TypedDict, TypeVar, overload
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import _WrappedHook
+from typing_extensions import Unpack  # torch needs this package; Python has the name from 3.11 on
 
 from convtwist._arguments import Coords, as_flag
 from convtwist.conv_twist import ConvTwist2d
@@ -38,9 +39,6 @@ from convtwist.conversion._held import MODULE_STATE, holders
 from convtwist.conversion._traced import traced
 from convtwist.conversion.report import conversion_report, passed_over
 from convtwist.operators import Operators
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 __all__ = ["convert", "revert"]
 
@@ -74,20 +72,20 @@ _OWN_STATE = {"training", "_parameters", "_buffers", "_non_persistent_buffers_se
 @overload
 def convert(  # type: ignore[overload-overlap]  # a bare layer turns into another, every other module stays what it is
     model: nn.Conv2d, *, inplace: bool = False, include: _Names | None = None, exclude: _Names | None = None,
-    filter_fn: _Filter | None = None, **layer_options: "Unpack[LayerOptions]",
+    filter_fn: _Filter | None = None, **layer_options: Unpack[LayerOptions],
 ) -> ConvTwist2d | nn.Conv2d: ...
 
 
 @overload
 def convert(
     model: _Model, *, inplace: bool = False, include: _Names | None = None, exclude: _Names | None = None,
-    filter_fn: _Filter | None = None, **layer_options: "Unpack[LayerOptions]",
+    filter_fn: _Filter | None = None, **layer_options: Unpack[LayerOptions],
 ) -> _Model: ...
 
 
 def convert(
     model: nn.Module, *, inplace: bool = False, include: _Names | None = None, exclude: _Names | None = None,
-    filter_fn: _Filter | None = None, **layer_options: "Unpack[LayerOptions]",
+    filter_fn: _Filter | None = None, **layer_options: Unpack[LayerOptions],
 ) -> nn.Module:
     """Return the model with its 3x3 ``nn.Conv2d`` layers swapped for ``ConvTwist2d`` with a zero twist.
 
