@@ -9,6 +9,7 @@ import gc
 import types
 import weakref
 from collections.abc import Collection, Iterable, Iterator
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -43,7 +44,7 @@ def held(module: nn.Module, reached: Collection[int]) -> Iterator[tuple[str, obj
                 waiting.extend(_parts(found))
 
 
-def _parts(value: object) -> Iterable[object]:
+def _parts(value: Any) -> Iterable[object]:
     """Return what an object holds: items, attributes, slots, arguments; of a function what it closes over."""
     if issubclass(type(value), weakref.ref):
         return [value()]
