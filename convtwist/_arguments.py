@@ -5,16 +5,17 @@ Every refusal names the argument, what was given and what to do instead.
 """
 
 from collections.abc import Callable, Collection
+from numbers import Integral
 from typing import Any, Literal, TypeAlias, TypedDict, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.types import Device
 
-__all__ = ["PADDING_MODES", "Coords", "Factory", "Known", "OneOrTwo", "PaddingMode", "as_factory", "as_flag",
-           "as_padding", "as_pair", "as_shown", "check_agreement", "check_channels", "check_choice", "check_fit",
-           "check_input", "check_steps", "check_tensors", "check_vector", "check_whole", "checked", "is_exporting",
-           "is_tracing"]
+__all__ = ["NO_SCRIPT", "PADDING_MODES", "Coords", "Factory", "Known", "OneOrTwo", "PaddingMode", "as_factory",
+           "as_flag", "as_padding", "as_pair", "as_shown", "check_agreement", "check_channels", "check_choice",
+           "check_fit", "check_input", "check_steps", "check_tensors", "check_vector", "check_whole", "checked",
+           "is_exporting", "is_tracing"]
 
 OneOrTwo: TypeAlias = int | tuple[int, int]
 """One number for rows and columns, or one for each, as in ``nn.Conv2d``."""
@@ -24,6 +25,9 @@ Coords: TypeAlias = Literal["centered", "legacy"]
 
 PADDING_MODES: tuple[PaddingMode, ...] = ("zeros", "reflect", "replicate", "circular")
 """What may lie beyond the border, as for ``nn.Conv2d``."""
+
+NO_SCRIPT = ("torch.jit.script cannot compile a {}, and is deprecated; use torch.export, torch.compile or "
+             "torch.jit.trace")
 
 _Word = TypeVar("_Word", bound=str)
 _Found = TypeVar("_Found")
@@ -39,16 +43,16 @@ class Factory(TypedDict):
 
 
 def check_whole(value: int, name: str, smallest: int = 1) -> int:
-    """Return ``value`` if it is a whole number from ``smallest`` to 2147483647.
+    """Return ``value`` if it is a whole number, Python's or NumPy's, from ``smallest`` to 2147483647.
 
     Raises:
         ValueError: it is not.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < smallest:
+    if not _is_whole(value) or value < smallest:
         raise ValueError(f"{name} must be a whole number from {smallest}, got {as_shown(value)}")
     if value > _MOST:
         raise ValueError(f"{name} must be at most {_MOST}, got {as_shown(value)}")
-    return value
+    return _as_int(value)
 
 
 def as_pair(value: int | tuple[int, ...] | list[int], name: str, smallest: int = 1) -> tuple[int, int]:
@@ -60,12 +64,20 @@ def as_pair(value: int | tuple[int, ...] | list[int], name: str, smallest: int =
     values: tuple[int, ...] = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
     if len(values) == 1:
         values *= 2
-    if len(values) != 2 or any(isinstance(v, bool) or not isinstance(v, int) or v < smallest for v in values):
+    if len(values) != 2 or not all(_is_whole(v) and v >= smallest for v in values):
         raise ValueError(f"{name} must be one or two whole numbers (rows, columns) from {smallest}, "
                          f"got {as_shown(value)}")
     if max(values) > _MOST:
         raise ValueError(f"{name} must be at most {_MOST}, got {as_shown(value)}")
-    return values[0], values[1]
+    return _as_int(values[0]), _as_int(values[1])
+
+
+def _is_whole(value: object) -> bool:
+    return not isinstance(value, bool) and isinstance(value, (int, Integral))
+
+
+def _as_int(value: int) -> int:
+    return value if isinstance(value, int) else int(value)  # int() would fix a size that a compiler left open
 
 
 def check_choice(value: _Word, name: str, allowed: Collection[str]) -> _Word:
@@ -126,35 +138,38 @@ def as_padding(padding: str | int | tuple[int, ...] | list[int], stride: tuple[i
     return dilation
 
 
-def check_channels(in_channels: int, out_channels: int, groups: int) -> None:
-    """Check that the channels split into the groups.
+def check_channels(in_channels: int, out_channels: int, groups: int) -> tuple[int, int, int]:
+    """Return the three if the channels split into the groups.
 
     Raises:
         ValueError: a count is below 1, or ``groups`` does not divide the channels.
     """
-    for value, name in ((in_channels, "in_channels"), (out_channels, "out_channels"), (groups, "groups")):
-        check_whole(value, name)
+    groups = check_whole(groups, "groups")
+    in_channels, out_channels = check_whole(in_channels, "in_channels"), check_whole(out_channels, "out_channels")
     for value, name in ((in_channels, "in_channels"), (out_channels, "out_channels")):
         if value % groups:
             raise ValueError(f"{name}={value} must be divisible by groups={groups}; "
                              f"choose a divisor of both {in_channels} and {out_channels} as groups")
+    return in_channels, out_channels, groups
 
 
 def check_steps(steps: int, in_channels: int, out_channels: int, stride: tuple[int, int], padding: tuple[int, int],
-                dilation: tuple[int, int]) -> None:
-    """Check that a layer can be applied to its own output.
+                dilation: tuple[int, int]) -> int:
+    """Return ``steps`` if a layer can be applied to its own output so often.
 
     Raises:
         ValueError: ``steps`` is above 1, and the output is not shaped like the input.
     """
-    if check_whole(steps, "steps") == 1:
-        return
+    steps = check_whole(steps, "steps")
+    if steps == 1:
+        return steps
     if in_channels != out_channels:
         raise ValueError(f"steps={steps} applies the layer to its own output and needs as many output as input "
                          f"channels, got {in_channels} and {out_channels}; use steps=1")
     if stride != (1, 1) or padding != dilation:
         raise ValueError(f"steps={steps} needs an output of the input's size: stride=1 and padding='same', which is "
                          f"padding={dilation} here; got stride={stride}, padding={padding}")
+    return steps
 
 
 def check_tensors(**given: object) -> None:
@@ -244,6 +259,9 @@ def check_input(input: Tensor, weight: Tensor, groups: int, rank: int) -> None:
                          f"{tuple(weight.shape)} with groups={groups} says; got shape {tuple(input.shape)}{hint}")
     if weight.shape[0] % groups:
         raise ValueError(f"groups={groups} must divide the {weight.shape[0]} output channels of weight")
+    if input.is_quantized:
+        raise TypeError(f"input must be floating point, got {input.dtype}; put a DeQuantStub in front of this layer, "
+                        "or use input.dequantize()")
     if not (input.is_floating_point() or input.is_complex()):
         raise TypeError(f"input must be floating point, got {input.dtype}; "
                         "for a picture use input.float() / 255, or input.to(layer.weight.dtype)")

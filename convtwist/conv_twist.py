@@ -5,7 +5,6 @@ Book: chapter 9.  Source: the announcement notebook of ConvTwist (version 1) and
 
 import math
 import warnings
-import weakref
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -14,6 +13,7 @@ from torch.types import Device
 
 from convtwist import channels
 from convtwist._arguments import (
+    NO_SCRIPT,
     PADDING_MODES,
     Coords,
     OneOrTwo,
@@ -26,6 +26,8 @@ from convtwist._arguments import (
     check_choice,
     check_steps,
 )
+from convtwist._foreign_folds import check_registered, no_fold
+from convtwist._parts import part_of
 from convtwist.functional import conv_twist2d
 from convtwist.operators import OPERATORS, Operators
 
@@ -33,9 +35,6 @@ __all__ = ["ConvTwist2d"]
 
 # A symbolic trace keeps the call as one node instead of looking for shapes inside.
 torch.fx.wrap("conv_twist2d")
-
-# Layers whose weight was replaced after they were built; the next to be replaced should be the twist.
-_weight_replaced: weakref.WeakSet["ConvTwist2d"] = weakref.WeakSet()
 
 
 class ConvTwist2d(nn.Module):
@@ -102,7 +101,7 @@ class ConvTwist2d(nn.Module):
                  centers: bool = False, coords: Coords = "centered", steps: int = 1,
                  permute: channels.Order | None = None) -> None:
         super().__init__()
-        check_channels(in_channels, out_channels, groups)
+        in_channels, out_channels, groups = check_channels(in_channels, out_channels, groups)
         if as_pair(kernel_size, "kernel_size") != (3, 3):
             raise ValueError(f"kernel_size must be 3, got {kernel_size!r}; "
                              "a twist is defined on 3x3 kernels, use nn.Conv2d for other sizes")
@@ -118,8 +117,7 @@ class ConvTwist2d(nn.Module):
         self.operators = check_choice(operators, "operators", OPERATORS)
         self.twist_init = check_choice(twist_init, "twist_init", ("normal", "zeros"))
         self.coords = check_choice(coords, "coords", ("centered", "legacy"))
-        check_steps(steps, in_channels, out_channels, self.stride, numeric_padding, self.dilation)
-        self.steps = steps
+        self.steps = check_steps(steps, in_channels, out_channels, self.stride, numeric_padding, self.dilation)
         if permute is not None:
             with torch.device("cpu"):  # numbers are checked, even where the weights are on the meta device
                 order = channels.permutation(permute, in_channels, groups)
@@ -158,38 +156,39 @@ class ConvTwist2d(nn.Module):
         if self.center is not None:
             nn.init.uniform_(self.center, -1.5, 1.5)
 
+    def __prepare_scriptable__(self) -> nn.Module:  # torch.jit.script asks for what it should compile
+        raise NotImplementedError(NO_SCRIPT.format("ConvTwist2d"))
+
     def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
         """Register a parameter, but refuse a batch normalisation that other programs fold in without the twist.
 
         Raises:
-            RuntimeError: ``bias`` is added, or replaced after ``weight`` alone was, where the twist is not zero.
+            RuntimeError: ``bias`` is added or replaced after ``weight`` was replaced by a multiple of itself, channel
+                by channel, and the twist is neither zero nor was replaced in between.
         """
-        if param is not None and self._parameters.get("twist") is not None:
-            if name == "weight":
-                _weight_replaced.add(self)
-            elif name == "twist":
-                _weight_replaced.discard(self)
-            elif name == "bias" and "bias" in self._parameters:
-                foreign = self._parameters["bias"] is None or self in _weight_replaced
-                if foreign and (self.twist.is_meta or bool(self.twist.detach().ne(0).any())):
-                    raise RuntimeError(
-                        "weight and bias of a ConvTwist2d were replaced, but not its twist: this is how other programs "
-                        "fold a batch normalisation, and the outputs would be wrong; use "
-                        "convtwist.fold_batch_norm(model)")
+        check_registered(self, name, param)
         super().register_parameter(name, param)
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, local_metadata: dict[str, object],
                               strict: bool, missing_keys: list[str], unexpected_keys: list[str],
                               error_msgs: list[str]) -> None:
-        super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys,
-                                      error_msgs)
+        with no_fold(self):
+            super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys,
+                                          error_msgs)
+        parts = {part_of(key[len(prefix):]) for key in state_dict if key.startswith(prefix)}
+        if "weight" not in parts or "twist" in parts:
+            return
         # Whether torch raises for what is missing, it doesn't tell here.
-        if prefix + "weight" in state_dict and prefix + "twist" not in state_dict:
-            if not self.twist.is_meta and bool(self.twist.detach().ne(0).any()):
-                warnings.warn(
-                    f"the checkpoint has {prefix}weight but no {prefix}twist, so the layer keeps the twist it had, "
-                    "which is not zero; load the plain network and convert it then, or build the layer with "
-                    'twist_init="zeros"', stacklevel=2)
+        one_by_one = not prefix and len(state_dict) == 1  # as some libraries fill a layer; the twist may come next
+        if self.twist.is_meta and not one_by_one:
+            warnings.warn(
+                f"the checkpoint has {prefix}weight but no {prefix}twist, so the twist stays on the meta device, "
+                "without numbers; load the plain network and convert it then", stacklevel=2)
+        elif not self.twist.is_meta and bool(self.twist.detach().ne(0).any()):
+            warnings.warn(
+                f"the checkpoint has {prefix}weight but no {prefix}twist, so the layer keeps the twist it had, which "
+                "is not zero; load the plain network and convert it then, or build the layer with "
+                'twist_init="zeros"', stacklevel=2)
 
     def forward(self, input: Tensor) -> Tensor:
         """Apply the layer; see :func:`convtwist.functional.conv_twist2d`."""

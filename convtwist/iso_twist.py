@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.types import Device
 
-from convtwist._arguments import Coords, as_factory, as_flag, check_channels, check_choice, check_whole
+from convtwist._arguments import NO_SCRIPT, Coords, as_factory, as_flag, check_channels, check_choice, check_whole
 from convtwist.functional import iso_twist2d
 
 __all__ = ["IsoTwist2d"]
@@ -70,7 +70,7 @@ class IsoTwist2d(nn.Module):
                  gradient: bool = False, coords: Coords = "centered", device: Device = None,
                  dtype: torch.dtype | None = None) -> None:
         super().__init__()
-        check_channels(in_channels, out_channels, groups)
+        in_channels, out_channels, groups = check_channels(in_channels, out_channels, groups)
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.groups = groups
@@ -98,6 +98,9 @@ class IsoTwist2d(nn.Module):
         if self.bias is not None:
             bound = 1 / math.sqrt(9 * width)
             nn.init.uniform_(self.bias, -bound, bound)
+
+    def __prepare_scriptable__(self) -> nn.Module:  # torch.jit.script asks for what it should compile
+        raise NotImplementedError(NO_SCRIPT.format("IsoTwist2d"))
 
     def forward(self, input: Tensor) -> Tensor:
         """Apply the layer; see :func:`convtwist.functional.iso_twist2d`."""

@@ -1,15 +1,18 @@
 """ConvTwist2d as a module: it takes nn.Conv2d's place, argument by argument, and refuses what it cannot do."""
 
+import copy
 import inspect
+import typing
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from scorecard import record
 from torch import nn
 
 import convtwist
-from convtwist import ConvTwist2d, convert
+from convtwist import ConvTwist2d, IsoTwist2d, convert
 from convtwist.channels import permutation, reorder
 from convtwist.functional import conv_twist2d
 
@@ -53,6 +56,47 @@ def test_the_signature_begins_with_conv2ds():
     assert all(p.kind is p.KEYWORD_ONLY for p in ours[len(theirs) :])
     assert [p.name for p in ours[len(theirs) :]] == ["operators", "twist_init", "centers", "coords", "steps",
                                                      "permute"]
+
+
+def test_numpys_whole_numbers_are_whole_numbers():
+    """As nn.Conv2d takes them, and stored as Python's; True and 2.0 are none."""
+    four, two, one = np.int64(4), np.int32(2), np.uint8(1)
+    layer = ConvTwist2d(four, four, np.int64(3), (one, two), padding=one, dilation=two, groups=two, permute="cycle")
+    same = ConvTwist2d(4, 4, 3, (1, 2), 1, 2, 2, permute="cycle")
+    assert repr(layer) == repr(same) == repr(copy.deepcopy(layer)) and layer.padding == (1, 1)
+    for each in (layer, ConvTwist2d(four, four, padding=1, steps=two), IsoTwist2d(four, four, groups=two, reduce=two)):
+        stored = [vars(each).get(name, 1) for name in ("in_channels", "out_channels", "groups", "steps", "reduce")]
+        assert {type(value) for value in stored} == {int}
+        assert each(torch.rand(1, 4, 8, 8)).isfinite().all()
+    for wrong in (np.float64(2), np.bool_(True), np.int64(0), np.array([2, 2])):
+        with pytest.raises(ValueError, match="groups must be a whole number from 1, got "):
+            ConvTwist2d(4, 4, groups=wrong)
+    model = nn.Sequential(nn.Conv2d(3, four, 3), nn.Conv2d(four, four, 3, stride=two, groups=two, bias=np.bool_(True)))
+    assert all(isinstance(each, ConvTwist2d) for each in convert(model))
+
+
+def test_hints_of_types_can_be_read():
+    """Sphinx, pydantic and others look them up by name."""
+    for name in convtwist.__all__:
+        public = getattr(convtwist, name)
+        assert not callable(public) or typing.get_type_hints(public.__init__ if isinstance(public, type) else public)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("layer", [ConvTwist2d(4, 4), IsoTwist2d(4, 4)])
+def test_scripting_is_refused_and_tracing_is_not(layer):
+    with pytest.raises(NotImplementedError, match=rf"cannot compile a {type(layer).__name__}.* use torch\.export"):
+        torch.jit.script(nn.Sequential(layer))
+    u = torch.rand(1, 4, 8, 8)
+    torch.testing.assert_close(torch.jit.trace(nn.Sequential(layer), u)(u), layer(u))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_quantised_input_is_to_be_dequantised():
+    u = torch.quantize_per_tensor(torch.rand(1, 4, 8, 8), 0.01, 0, torch.quint8)
+    for layer in (ConvTwist2d(4, 4), IsoTwist2d(4, 4)):
+        with pytest.raises(TypeError, match="put a DeQuantStub in front of this layer"):
+            layer(u)
 
 
 @pytest.mark.parametrize(("operators", "fields", "ratio"), [("similarity", 2, 11 / 9), ("affine", 4, 13 / 9),

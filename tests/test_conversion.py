@@ -1,11 +1,14 @@
 """What convert must keep, what it must leave alone and say so, and the way back."""
 
+import collections
 import copy
 import functools
 import json
 import pickle
 import re
+import types
 import warnings
+import weakref
 
 import pytest
 import torch
@@ -14,7 +17,7 @@ from torch import nn
 from torch.nn.utils import prune
 
 import convtwist
-from convtwist import ConvTwist2d, conversion_report, convert, param_groups, revert
+from convtwist import ConvTwist2d, IsoTwist2d, conversion_report, convert, param_groups, rescale_twists, revert
 
 torch.set_num_threads(1)
 
@@ -422,6 +425,66 @@ def test_a_layer_that_is_also_used_through_a_plain_attribute_is_left_alone():
         assert f"plain attribute '{name}'" in reason(model, "conv")
 
 
+class Slotted:
+    __slots__ = ("op",)
+
+    def __init__(self, op):
+        self.op = op
+
+
+def closed_over(conv):
+    return lambda u: conv(u)
+
+
+HELD = {
+    "plain object": lambda conv: types.SimpleNamespace(op=conv),
+    "object with slots": Slotted,
+    "deque": lambda conv: collections.deque([conv]),
+    "default": lambda conv: (lambda u, op=conv: op(u)),
+    "closure": closed_over,
+    "weak reference": weakref.ref,
+    "partial's argument": lambda conv: functools.partial(F.relu, conv),
+    "partial's keyword": lambda conv: functools.partial(F.relu, inplace=conv),
+    "deep list": lambda conv: [[[[[[conv]]]]]],
+    "key": lambda conv: {conv: 1},
+    "wrapper that is no child": lambda conv: (nn.Sequential(nn.Sequential(conv)),),
+}
+
+
+@pytest.mark.parametrize("inplace", [False, True])
+@pytest.mark.parametrize("kind", HELD)
+def test_whoever_else_holds_a_layer_keeps_it(kind, inplace):
+    """Functions and weak references are not copied: on the copy they hold the layer of the original."""
+    model = nn.Sequential(nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 3))
+    model.held = HELD[kind](model[0])
+    model = convert(model, inplace=inplace)
+    assert swapped(model) == ["1"] and "attribute 'held'" in reason(model, "0")
+    twisted = nn.Sequential(convert(nn.Conv2d(4, 4, 3)))
+    twisted.held = HELD[kind](twisted[0])
+    with pytest.raises(ValueError, match="0: also held in the plain attribute 'held'"):
+        revert(twisted, inplace=inplace)
+
+
+def test_the_report_names_the_holder_on_a_copy_too():
+    model = nn.Sequential(nn.Conv2d(4, 4, 3), nn.ReLU())
+    model[1].register_forward_hook(lambda module, args, output, conv=model[0]: conv(output))
+    with pytest.warns(UserWarning, match="no layer was swapped: also held in the plain attribute '1._forward_hooks'"):
+        copied = convert(model)
+    assert "'1._forward_hooks'" in reason(copied, "0")
+
+
+def test_a_parent_that_is_remembered_holds_nothing():
+    """A swap reaches the parent's children wherever the parent is held."""
+    model = net()
+    model.body[1].parents = [weakref.ref(model), (model.body,)]
+    assert swapped(convert(model)) == swapped(convert(net()))
+
+
+def test_a_subclass_of_the_same_name_is_told_apart():
+    same = type("Conv2d", (nn.Conv2d,), {"__module__": "elsewhere"})
+    assert "elsewhere.Conv2d is a subclass of Conv2d" in reason(nn.Sequential(same(3, 4, 3)), "0")
+
+
 def test_a_model_without_convolutions_warns():
     with pytest.warns(UserWarning, match="no layer was swapped: it has no convolutions"):
         convert(nn.Linear(3, 3))
@@ -555,13 +618,19 @@ def test_revert_names_the_layers_whose_twist_is_not_zero(value):
     assert swapped(back) == [] and torch.equal(back(images()), net()(images()))
 
 
+class Mine(ConvTwist2d):
+    pass
+
+
 def test_revert_refuses_what_no_convolution_can_do():
     torch.manual_seed(0)
     zeros = {"padding": 1, "twist_init": "zeros"}
     cases = {
         "steps=3 iterates": ConvTwist2d(4, 4, 3, steps=3, **zeros),
         "permute reorders": ConvTwist2d(4, 4, 3, groups=2, permute="cycle", **zeros),
-        "remove parametrizations": torch.nn.utils.parametrizations.weight_norm(ConvTwist2d(4, 4, 3, **zeros)),
+        "weight is parametrised; call .*remove_parametrizations":
+            torch.nn.utils.parametrizations.weight_norm(ConvTwist2d(4, 4, 3, **zeros)),
+        "Mine is a subclass of ConvTwist2d, and what it adds would be lost": Mine(4, 4, 3, **zeros),
     }
     for message, layer in cases.items():
         with pytest.raises(ValueError, match=f"0: .*{message}"):
@@ -658,6 +727,62 @@ def test_a_twist_in_disguise_is_a_twist(change):
     assert sum(map(len, groups.values())) == len(list(layer.parameters()))
 
 
+TRACERS = {
+    "fx": torch.fx.symbolic_trace,
+    "export": lambda model: torch.export.export(model, (torch.rand(2, 3, 8, 8),)).module(),
+    "jit": lambda model: torch.jit.trace(model, torch.rand(2, 3, 8, 8)),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("tracer", TRACERS)
+def test_a_traced_twist_is_a_twist(tracer):
+    """A tracer keeps the parameters and their names, not the class."""
+    model = nn.Sequential(nn.Sequential(ConvTwist2d(3, 4, centers=True)), nn.ReLU(), nn.Conv2d(4, 4, 3))
+    traced = nn.Sequential(TRACERS[tracer](model), ConvTwist2d(4, 4))
+    names = {id(parameter): name for name, parameter in traced.named_parameters()}
+    groups = {group["name"]: {names[id(p)] for p in group["params"]} for group in param_groups(traced)}
+    assert groups["twist"] == {"0.0.0.twist", "0.0.0.center", "1.twist"}
+    assert groups["decay"] == {"0.0.0.weight", "0.2.weight", "1.weight"}
+    report = conversion_report(traced)
+    assert [(r.names[0], r.kind, r.twist) for r in report.swapped] == [
+        ("0.0.0", "ConvTwist2d, traced", 2 * 4 * 3 + 2 * 4), ("1", "ConvTwist2d", 2 * 4 * 4)]
+    with pytest.raises(ValueError, match=r"0.* was traced .* revert first|0 is a ScriptModule"):
+        revert(traced, drop_twist=True)
+    for layer in (model, nn.Sequential(IsoTwist2d(3, 4))):
+        with pytest.raises(ValueError, match=r"0.* was traced .* rescale the model first, trace it afterwards"):
+            rescale_twists(nn.Sequential(TRACERS[tracer](layer), ConvTwist2d(4, 4)), 2.0)
+
+
+def test_a_traced_twist_in_disguise_is_a_twist():
+    model = nn.Sequential(nn.utils.parametrizations.weight_norm(ConvTwist2d(3, 4), "twist"))
+    groups = {group["name"]: group["params"] for group in param_groups(torch.fx.symbolic_trace(model))}
+    assert len(groups["twist"]) == 2 and len(groups["decay"]) == 1
+
+
+def test_a_layer_that_a_tracer_kept_is_no_traced_one():
+    class Keeps(torch.fx.Tracer):
+        def is_leaf_module(self, m, module_qualified_name):
+            return isinstance(m, ConvTwist2d) or super().is_leaf_module(m, module_qualified_name)
+
+    model = nn.Sequential(ConvTwist2d(3, 4), nn.ReLU())
+    traced = torch.fx.GraphModule(model, Keeps().trace(model))
+    torch.testing.assert_close(rescale_twists(traced, 2.0).get_submodule("0").twist, 2 * model[0].twist)
+    plain = torch.fx.symbolic_trace(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv1d(4, 4, 4)))
+    assert not conversion_report(plain).swapped
+
+
+def test_a_scheduler_with_a_learning_rate_for_each_group_keeps_their_ratio():
+    """As the docstring of param_groups says."""
+    optimizer = torch.optim.AdamW(param_groups(ConvTwist2d(3, 4), lr=0.01, twist_lr_scale=3))
+    paces = [group["lr"] for group in optimizer.param_groups]
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, paces, total_steps=10)
+    for _ in range(9):
+        assert optimizer.param_groups[-1]["lr"] == pytest.approx(3 * optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+
+
 def test_a_model_that_cannot_be_copied_says_why():
     """PyTorch's own words are 'Only Tensors created explicitly by the user'."""
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3))
@@ -667,6 +792,14 @@ def test_a_model_that_cannot_be_copied_says_why():
         with pytest.raises(ValueError, match=r"1\.weight is computed from other parameters .*inplace=True"):
             change(model)
     assert isinstance(convert(model, inplace=True)[0], ConvTwist2d) and type(model[1]) is nn.Conv2d
+    kept = nn.Sequential(ConvTwist2d(3, 4, twist_init="zeros"))
+    kept.features = [kept(torch.rand(1, 3, 8, 8))]
+    for change in (convert, revert, lambda each: rescale_twists(each, 2.0)):
+        with pytest.raises(ValueError, match=r"features is computed .*kept from a forward pass.*inplace=True"):
+            change(kept)
+    kept.features = (each for each in "a generator")
+    with pytest.raises(ValueError, match=r"cannot be copied \(TypeError: cannot pickle 'generator'.*inplace=True"):
+        convert(kept)
 
 
 def test_groups_of_a_lazy_layer_have_to_wait():

@@ -4,7 +4,7 @@ Book: chapter 13.  Source: new here; see ``convtwist.conversion``, which does th
 """
 
 import functools
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, TypeAlias, TypeVar
 
 from torch import nn
@@ -15,28 +15,34 @@ from torch.types import Device
 
 from convtwist._arguments import as_pair
 from convtwist.conv_twist import ConvTwist2d
+from convtwist.conversion._traced import is_traced
 
-__all__ = ["MODULE_STATE", "blank", "check_module", "irreversible", "layers", "obstacle", "own_attributes", "shown",
+__all__ = ["blank", "check_module", "held_elsewhere", "irreversible", "layers", "obstacle", "own_attributes", "shown",
            "successor"]
 
 Swappable: TypeAlias = nn.Conv2d | ConvTwist2d
 _Kind = TypeVar("_Kind", nn.Conv2d, ConvTwist2d)
 
-MODULE_STATE = frozenset(vars(nn.Module()))  # what every module has: its parameters, children and hooks
-
 
 def layers(model: nn.Module) -> list[tuple[list[str], nn.Module]]:
-    """Return ``(names, layer)`` for each convolution of any kind; a shared one comes once, with all its names."""
+    """Return ``(names, layer)`` for each convolution of any kind, traced ones with twists, too.
+
+    A shared one comes once, with all its names.
+    """
     found: dict[int, tuple[list[str], nn.Module]] = {}
     for name, module in model.named_modules(remove_duplicate=False):
         leaf = not module._modules
-        if isinstance(module, (_ConvNd, ConvTwist2d)) or (leaf and "conv" in type(module).__name__.lower()):
+        named = leaf and "conv" in type(module).__name__.lower()
+        if named or isinstance(module, (_ConvNd, ConvTwist2d)) or is_traced(module):
             found.setdefault(id(module), ([], module))[0].append(name)
     return list(found.values())
 
 
-def obstacle(layer: nn.Module, model: nn.Module) -> str | None:
-    """Return why a layer cannot be swapped without losing something, or None."""
+def obstacle(layer: nn.Module, holders: Mapping[int, str]) -> str | None:
+    """Return why a layer cannot be swapped without losing something, or None.
+
+    ``holders`` says, by id, which layers a plain attribute holds, too.
+    """
     kind = type(layer).__name__
     if not isinstance(layer, nn.Conv2d):
         if isinstance(layer, _ConvTransposeNd):
@@ -45,24 +51,31 @@ def obstacle(layer: nn.Module, model: nn.Module) -> str | None:
     if tuple(layer.kernel_size) != (3, 3):
         return f"kernel is {'x'.join(map(str, layer.kernel_size))}, a twist needs 3x3"
     if is_parametrized(layer):
-        what = ", ".join(name for name, _ in layer.get_submodule("parametrizations").named_children())
-        return f"{what} is parametrised; call torch.nn.utils.parametrize.remove_parametrizations first"
+        return _parametrised(layer)
     if any(map(is_lazy, layer.parameters())):
         return "lazy, its channels are unknown; run one batch through the model first"
     if type(layer) is not nn.Conv2d:
+        kind = f"{type(layer).__module__}.{kind}" if kind == "Conv2d" else kind  # the name of torch's quantised ones
         return f"{kind} is a subclass of Conv2d, and what it adds would be lost"
-    return _modified(layer, ConvTwist2d, ("weight", "bias")) or _held_elsewhere(layer, model) or _refused(layer)
+    return _modified(layer, ConvTwist2d, ("weight", "bias")) or held_elsewhere(layer, holders) or _refused(layer)
 
 
-def irreversible(layer: ConvTwist2d, model: nn.Module) -> str | None:
+def irreversible(layer: ConvTwist2d, holders: Mapping[int, str]) -> str | None:
     """Return why a ConvTwist2d cannot become a Conv2d, twist or no twist, or None."""
+    if is_parametrized(layer):
+        return _parametrised(layer)
     if type(layer) is not ConvTwist2d:
-        return f"{type(layer).__name__} is not exactly a ConvTwist2d; remove parametrizations first"
+        return f"{type(layer).__name__} is a subclass of ConvTwist2d, and what it adds would be lost"
     if layer.steps != 1:
         return f"steps={layer.steps} iterates the layer, which no single Conv2d does"
     if layer.permute is not None:
         return "permute reorders the input channels, which no Conv2d does"
-    return _modified(layer, nn.Conv2d, ("weight", "bias", "twist", "center")) or _held_elsewhere(layer, model)
+    return _modified(layer, nn.Conv2d, ("weight", "bias", "twist", "center")) or held_elsewhere(layer, holders)
+
+
+def _parametrised(layer: nn.Module) -> str:
+    what = ", ".join(name for name, _ in layer.get_submodule("parametrizations").named_children())
+    return f"{what} is parametrised; call torch.nn.utils.parametrize.remove_parametrizations first"
 
 
 def _modified(layer: Swappable, target: type[Swappable], parameters: Collection[str]) -> str | None:
@@ -87,24 +100,10 @@ def own_attributes(layer: nn.Module, fresh: nn.Module) -> list[str]:
     return [name for name in vars(layer) if name not in vars(fresh)]
 
 
-def _held_elsewhere(layer: nn.Module, model: nn.Module) -> str | None:
+def held_elsewhere(layer: nn.Module, holders: Mapping[int, str]) -> str | None:
     """Return which plain attribute also holds the layer, where a swap would leave the old one in use, or None."""
-    for path, module in model.named_modules():
-        for name, value in vars(module).items():
-            if name not in MODULE_STATE and _holds(value, layer):
-                owner = f"{path}.{name}" if path else name
-                return f"also held in the plain attribute {owner!r}, which a swap would not reach"
-    return None
-
-
-def _holds(value: object, layer: nn.Module, depth: int = 4) -> bool:
-    if value is layer:
-        return True
-    if isinstance(value, functools.partial):
-        return _holds(value.func, layer, depth)
-    if depth and isinstance(value, (list, tuple, set, frozenset, dict)):
-        return any(_holds(item, layer, depth - 1) for item in (value.values() if isinstance(value, dict) else value))
-    return getattr(value, "__self__", None) is layer if callable(value) else False
+    owner = holders.get(id(layer))
+    return None if owner is None else f"also held in the plain attribute {owner!r}, which a swap would not reach"
 
 
 def _refused(layer: nn.Conv2d) -> str | None:

@@ -4,7 +4,6 @@ Book: chapter 13.  Source: new here.
 """
 
 import math
-import re
 from numbers import Real
 from typing import Any
 
@@ -12,8 +11,10 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from convtwist._parts import part_of
 from convtwist.conv_twist import ConvTwist2d
 from convtwist.conversion._candidates import check_module
+from convtwist.conversion._traced import is_traced
 
 __all__ = ["param_groups"]
 
@@ -33,10 +34,15 @@ def param_groups(
     ``"decay"`` holds the weights; ``"no_decay"`` biases, the parameters of normalisation layers and everything
     one-dimensional; ``"twist"`` the twists and centres, which may learn at a pace of their own.  A twist is not
     decayed by default: its zero is an ordinary convolution, and nothing says that this is where it should end.
-    Frozen parameters and empty groups are left out.  A scheduler scales the groups alike.
+    Frozen parameters and empty groups are left out.
+
+    Most schedulers of PyTorch scale the groups alike.  Those that are told a learning rate, such as ``OneCycleLR``,
+    ``CyclicLR`` and ``CosineAnnealingLR`` with an ``eta_min``, need one for each group, or all groups get the same:
+    ``OneCycleLR(optimizer, [g["lr"] for g in optimizer.param_groups], total_steps=1000)``.  ``eta_min`` takes one
+    number only; leave it at 0.
 
     Args:
-        model: any module, converted or not.
+        model: any module, converted or not, traced or not.
         lr: learning rate; None leaves it to the optimizer.
         weight_decay: for the group ``"decay"``.
         twist_lr_scale: the twist learns at ``lr * twist_lr_scale``.
@@ -87,12 +93,6 @@ def param_groups(
 
 
 def _twists(model: nn.Module) -> set[int]:
-    """Return which parameters make up twists and centres, as they are or parametrised, normalised or pruned."""
-    found = set()
-    for layer in model.modules():
-        if isinstance(layer, ConvTwist2d):
-            for name, parameter in layer.named_parameters():
-                part = name.split(".")[1] if name.startswith("parametrizations.") else name
-                if re.fullmatch(r"(twist|center)(_orig|_g|_v)?", part):
-                    found.add(id(parameter))
-    return found
+    """Return which parameters make up twists and centres, as they are or parametrised, normalised, pruned, traced."""
+    return {id(parameter) for layer in model.modules() if isinstance(layer, ConvTwist2d) or is_traced(layer)
+            for name, parameter in layer.named_parameters() if part_of(name) in ("twist", "center")}

@@ -14,6 +14,8 @@ from torch.nn.parameter import is_lazy
 
 from convtwist.conv_twist import ConvTwist2d
 from convtwist.conversion._candidates import check_module, layers, obstacle, shown
+from convtwist.conversion._held import holders
+from convtwist.conversion._traced import is_traced
 
 __all__ = ["ConversionReport", "LayerRecord", "conversion_report"]
 
@@ -42,7 +44,7 @@ class ConversionReport:
 
     @property
     def swapped(self) -> tuple[LayerRecord, ...]:
-        """The layers that are ``ConvTwist2d``."""
+        """The layers that are ``ConvTwist2d``, or were before they were traced."""
         return tuple(record for record in self.records if record.swapped)
 
     @property
@@ -82,25 +84,28 @@ def conversion_report(model: nn.Module) -> ConversionReport:
     1 swapped, 1 skipped, 48 twist parameters on top of their 216 weights
     """
     check_module(model)
-    records = []
+    records, also_held = [], holders(model)
     for names, layer in layers(model):
-        swapped = isinstance(layer, ConvTwist2d)
-        reason = "" if swapped else obstacle(layer, model) or passed_over.get(layer, "not converted yet")
+        was_traced = is_traced(layer)  # its class is gone, its twist is not
+        swapped = isinstance(layer, ConvTwist2d) or was_traced
+        reason = "" if swapped else obstacle(layer, also_held) or passed_over.get(layer, "not converted yet")
         weight = getattr(layer, "weight", None)
-        twist, center = (layer.twist, layer.center) if isinstance(layer, ConvTwist2d) else (None, None)
+        twist, center = (getattr(layer, name, None) if swapped else None for name in ("twist", "center"))
         records.append(LayerRecord(
             names=tuple(names),
-            kind=type(layer).__name__,
+            kind="ConvTwist2d, traced" if was_traced else type(layer).__name__,
             layer=_shape(layer),
             swapped=swapped,
             reason=reason,
             weights=weight.numel() if isinstance(weight, torch.Tensor) and not is_lazy(weight) else 0,
-            twist=sum(tensor.numel() for tensor in (twist, center) if tensor is not None),
+            twist=sum(tensor.numel() for tensor in (twist, center) if isinstance(tensor, torch.Tensor)),
         ))
     return ConversionReport(tuple(records))
 
 
 def _shape(layer: nn.Module) -> str:
+    if is_traced(layer):  # neither groups nor stride stand beside the weights
+        return ""
     if not isinstance(layer, (_ConvNd, ConvTwist2d)):
         return ""
     text = f"{layer.in_channels} -> {layer.out_channels}, {'x'.join(map(str, layer.kernel_size))}"

@@ -8,7 +8,6 @@ more pixels, whose slopes are half as steep.  (An enlarged scene is another thin
 training can mend.)
 """
 
-import copy
 import math
 
 import torch
@@ -17,6 +16,8 @@ from torch import nn
 from convtwist._arguments import as_flag
 from convtwist.conv_twist import ConvTwist2d
 from convtwist.conversion._candidates import check_module, shown
+from convtwist.conversion._copying import copied
+from convtwist.conversion._traced import traced
 from convtwist.iso_twist import IsoTwist2d
 
 __all__ = ["rescale_twists"]
@@ -36,8 +37,8 @@ def rescale_twists(model: nn.Module, factor: float, *, inplace: bool = False) ->
 
     Raises:
         TypeError: ``model`` is no module, or ``factor`` no number.
-        ValueError: ``factor`` is not above 0, there is no layer of these kinds, or its numbers are computed from others
-            (parametrised, pruned).
+        ValueError: ``factor`` is not above 0, there is no layer of these kinds, its numbers are computed from others
+            (parametrised, pruned), it was traced, or the model can't be copied.
 
     >>> layer = ConvTwist2d(2, 2, padding=1)
     >>> larger = rescale_twists(layer, 1.5)
@@ -50,10 +51,14 @@ def rescale_twists(model: nn.Module, factor: float, *, inplace: bool = False) ->
     if not (math.isfinite(factor) and factor > 0):
         raise ValueError(f"factor must be above 0, the longer side now over that in training, got {factor}")
     inplace = as_flag(inplace, "inplace")
+    name = traced(model)
+    if name is not None:
+        raise ValueError(f"{shown(name)} was traced (torch.fx, torch.export or torch.jit), and its layers are no "
+                         "ConvTwist2d or IsoTwist2d any more; rescale the model first, trace it afterwards")
     if not _scales(model, factor):
         raise ValueError("model holds no ConvTwist2d and no IsoTwist2d, so there is nothing to rescale")
     if not inplace:
-        model = copy.deepcopy(model)
+        model = copied(model, "pass inplace=True")
     for numbers, scale in _scales(model, factor).values():
         numbers *= scale
     return model

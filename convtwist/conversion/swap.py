@@ -7,26 +7,26 @@ Book: chapter 13.  Source: the forum thread's "it can replace any 3x3 convolutio
 What cannot be swapped without losing something is left alone, and ``conversion_report`` says why.
 """
 
-import copy
 import difflib
 import fnmatch
 import math
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, TypedDict, TypeVar, overload
+from typing import Literal, TypedDict, TypeVar, overload
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import _WrappedHook
+from typing_extensions import Unpack  # torch needs this package; Python has the name from 3.11 on
 
 from convtwist._arguments import Coords, as_flag
 from convtwist.conv_twist import ConvTwist2d
 from convtwist.conversion._candidates import (
-    MODULE_STATE,
     Swappable,
     blank,
     check_module,
+    held_elsewhere,
     irreversible,
     layers,
     obstacle,
@@ -34,11 +34,11 @@ from convtwist.conversion._candidates import (
     shown,
     successor,
 )
+from convtwist.conversion._copying import copied
+from convtwist.conversion._held import MODULE_STATE, holders
+from convtwist.conversion._traced import traced
 from convtwist.conversion.report import conversion_report, passed_over
 from convtwist.operators import Operators
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 __all__ = ["convert", "revert"]
 
@@ -72,20 +72,20 @@ _OWN_STATE = {"training", "_parameters", "_buffers", "_non_persistent_buffers_se
 @overload
 def convert(  # type: ignore[overload-overlap]  # a bare layer turns into another, every other module stays what it is
     model: nn.Conv2d, *, inplace: bool = False, include: _Names | None = None, exclude: _Names | None = None,
-    filter_fn: _Filter | None = None, **layer_options: "Unpack[LayerOptions]",
+    filter_fn: _Filter | None = None, **layer_options: Unpack[LayerOptions],
 ) -> ConvTwist2d | nn.Conv2d: ...
 
 
 @overload
 def convert(
     model: _Model, *, inplace: bool = False, include: _Names | None = None, exclude: _Names | None = None,
-    filter_fn: _Filter | None = None, **layer_options: "Unpack[LayerOptions]",
+    filter_fn: _Filter | None = None, **layer_options: Unpack[LayerOptions],
 ) -> _Model: ...
 
 
 def convert(
     model: nn.Module, *, inplace: bool = False, include: _Names | None = None, exclude: _Names | None = None,
-    filter_fn: _Filter | None = None, **layer_options: "Unpack[LayerOptions]",
+    filter_fn: _Filter | None = None, **layer_options: Unpack[LayerOptions],
 ) -> nn.Module:
     """Return the model with its 3x3 ``nn.Conv2d`` layers swapped for ``ConvTwist2d`` with a zero twist.
 
@@ -107,8 +107,8 @@ def convert(
 
     Raises:
         TypeError: ``model`` is no module, or an argument is unknown or of the wrong type.
-        ValueError: a pattern matches no module, an option is out of range, or the model is already wrapped or holds
-            itself.
+        ValueError: a pattern matches no module, an option is out of range, or the model is already wrapped, holds
+            itself or can't be copied.
 
     >>> model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 1))
     >>> convert(model)[0].twist.abs().max().item(), type(model[0]).__name__
@@ -120,14 +120,18 @@ def convert(
     if filter_fn is not None and not callable(filter_fn):
         raise TypeError(f"filter_fn must be called as filter_fn(name, layer), got {type(filter_fn).__name__}")
     included, excluded = _patterns(model, include, "include"), _patterns(model, exclude, "exclude")
+    also_held = holders(model)
+    kept = {names[0]: reason for names, layer in layers(model) if (reason := held_elsewhere(layer, also_held))}
     if not inplace:
-        model = _copied(model)
+        model = copied(model, "pass inplace=True")
+        also_held = holders(model)
     swaps: dict[int, nn.Module] = {}
     twists: dict[tuple[int, int], ConvTwist2d] = {}
     for names, layer in layers(model):
-        if not isinstance(layer, nn.Conv2d) or obstacle(layer, model):
+        if not isinstance(layer, nn.Conv2d) or obstacle(layer, also_held):
             continue
-        reason = _passed(names, layer, included, excluded, filter_fn)
+        # A function's closure isn't copied with the model, and would still hold the layer of the original.
+        reason = kept.get(names[0]) or _passed(names, layer, included, excluded, filter_fn)
         if reason:
             passed_over[layer] = reason
             continue
@@ -162,7 +166,8 @@ def revert(model: nn.Module, *, drop_twist: bool = False, inplace: bool = False)
 
     Raises:
         TypeError: ``model`` is no module.
-        ValueError: a twist is not zero, or a layer does what no ``nn.Conv2d`` can; the layers are named.
+        ValueError: a twist is not zero, or a layer does what no ``nn.Conv2d`` can or was traced; the layers are named.
+            Or the model can't be copied.
 
     >>> type(revert(convert(nn.Conv2d(3, 8, 3)))).__name__
     'Conv2d'
@@ -170,7 +175,11 @@ def revert(model: nn.Module, *, drop_twist: bool = False, inplace: bool = False)
     _check_model(model)
     drop_twist, inplace = as_flag(drop_twist, "drop_twist"), as_flag(inplace, "inplace")
     twisted = [(names, layer) for names, layer in layers(model) if isinstance(layer, ConvTwist2d)]
-    stuck = [(names[0], reason) for names, layer in twisted if (reason := irreversible(layer, model))]
+    also_held = holders(model)
+    stuck = [(names[0], reason) for names, layer in twisted if (reason := irreversible(layer, also_held))]
+    gone = traced(model)
+    if gone is not None:
+        stuck.append((gone, "it was traced (torch.fx, torch.export or torch.jit); revert first, trace afterwards"))
     if stuck:
         listed = "; ".join(f"{shown(name)}: {reason}" for name, reason in stuck)
         raise ValueError(f"cannot go back to Conv2d. {listed}")
@@ -180,22 +189,11 @@ def revert(model: nn.Module, *, drop_twist: bool = False, inplace: bool = False)
         raise ValueError(f"the twist is not zero in {', '.join(map(shown, alive))}; "
                          "pass drop_twist=True to throw it away")
     if not inplace:
-        model = _copied(model)
+        model = copied(model, "pass inplace=True")
     plain: dict[int, nn.Module] = {
         id(layer): _untwisted(layer) for _, layer in layers(model) if isinstance(layer, ConvTwist2d)
     }
     return _replace(model, plain)
-
-
-def _copied(model: _Model) -> _Model:
-    """Return a deep copy, or say which tensors stand in the way."""
-    computed = [f"{name}.{key}".lstrip(".") for name, module in model.named_modules() for key, value in
-                vars(module).items() if isinstance(value, torch.Tensor) and value.grad_fn is not None]
-    if computed:
-        raise ValueError(f"model cannot be copied, since {', '.join(computed)} is computed from other parameters (by "
-                         "pruning, or by torch.nn.utils.weight_norm or spectral_norm of old); pass inplace=True, or "
-                         "use torch.nn.utils.parametrizations")
-    return copy.deepcopy(model)
 
 
 def _check_model(model: nn.Module) -> None:
