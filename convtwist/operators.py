@@ -13,7 +13,7 @@ derivatives, are divided once for each order.
 
 from collections.abc import Iterator
 from math import prod
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -188,7 +188,7 @@ def averaged(bank: Tensor, reduce: int) -> Tensor:
     if is_exporting() or (tracing and torch.onnx.is_in_onnx_export()):
         flat = _windows_averaged(_windows_averaged(flat, 2, reduce), 3, reduce)
     elif tracing:
-        flat = F.adaptive_avg_pool2d(flat, ((height // reduce).clamp(1), (width // reduce).clamp(1)))
+        flat = F.adaptive_avg_pool2d(flat, (_windows(height, reduce), _windows(width, reduce)))
     elif height % reduce == 0 and width % reduce == 0:
         flat = F.avg_pool2d(flat, reduce)
     else:
@@ -199,12 +199,18 @@ def averaged(bank: Tensor, reduce: int) -> Tensor:
 def _windows_averaged(maps: Tensor, axis: int, reduce: int) -> Tensor:
     """Average one axis over the windows of ``adaptive_avg_pool2d``, as differences of running sums."""
     side = maps.shape[axis]
-    count = (side // reduce).clamp(1) if isinstance(side, Tensor) else torch.sym_max(side // reduce, 1)
+    count = _windows(side, reduce)
     window = torch.arange(count, device=maps.device)
     start, end = window * side // count, ((window + 1) * side + count - 1) // count
     sums = F.pad(maps.double().cumsum(axis), (0, 0, 1, 0) if axis == 2 else (1, 0))
     totals = sums.index_select(axis, end) - sums.index_select(axis, start)
     return (totals / (end - start).view((-1, 1) if axis == 2 else (-1,))).to(maps.dtype)
+
+
+def _windows(side: int | Tensor, reduce: int) -> Any:
+    """Return how many windows a side has, where a program is made for every size."""
+    count = side // reduce
+    return count.clamp(1) if isinstance(count, Tensor) else torch.sym_max(count, 1)
 
 
 def plain(source: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | None, stride: tuple[int, int],

@@ -8,6 +8,7 @@ the second time, and wants as many tensors kept as before.  So there the plain l
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,7 +17,8 @@ from torch.utils._python_dispatch import _disable_current_modes
 __all__ = ["Shown", "is_kept_elsewhere", "is_watched"]
 
 _PROGRAMS = tuple(torch._C._TorchDispatchModeKey.__members__.values())  # modes that make programs of operations
-_hooks = getattr(torch._C._autograd, "_top_saved_tensors_default_hooks", None)  # torch 2.4 doesn't tell
+_AUTOGRAD: Any = getattr(torch._C, "_autograd")  # noqa: B009
+_hooks = getattr(_AUTOGRAD, "_top_saved_tensors_default_hooks", None)  # torch 2.4 doesn't tell
 
 
 def is_watched() -> bool:
