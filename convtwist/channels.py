@@ -16,7 +16,9 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import _disable_current_modes
 
-from convtwist._arguments import as_shown, check_whole, is_tracing
+from convtwist._arguments import as_shown, check_whole
+from convtwist._distributed import alike
+from convtwist._tracing import as_number, untraced
 
 __all__ = [
     "clustering",
@@ -76,30 +78,41 @@ def reorder(maps: Tensor, kind: Order, groups: int) -> Tensor:
     [[4, 5, 0, 1, 2, 3]]
     """
     channels = maps.shape[1]
+    if isinstance(channels, Tensor):  # in a trace, where numbers are constants
+        order = untraced(permutation, kind, as_number(channels), groups)
+        return maps.index_select(1, kind if isinstance(kind, Tensor) else order.to(maps.device))
     if isinstance(kind, str):
         if kind not in _KINDS:
             names = ", ".join(map(repr, _KINDS))
             raise ValueError(f"permute must be {names} or a permutation of the input channels, got {kind!r}")
         if kind == "cycle":
-            return maps.roll(channels // groups, 1)
+            turn = channels // groups
+            return _rolled(maps, turn) if torch.compiler.is_dynamo_compiling() else maps.roll(turn, 1)
         if kind == "shuffle":
             return maps.unflatten(1, (groups, -1)).transpose(1, 2).flatten(1, 2)
-        return maps.unflatten(1, (_rings(groups, "permute='4-cycle'"), _BLOCK, -1)).roll(1, 2).flatten(1, 3)
+        rings = maps.unflatten(1, (_rings(groups, "permute='4-cycle'"), _BLOCK, -1))
+        return (_rolled(rings, 1, 2) if torch.compiler.is_dynamo_compiling() else rings.roll(1, 2)).flatten(1, 3)
     if not isinstance(kind, Tensor):
-        return maps.index_select(1, _order(kind, int(channels), groups, maps))  # in a trace a size is a tensor
+        return maps.index_select(1, _order(kind, channels, groups, maps))
     if kind.shape != (channels,) or kind.dtype not in (torch.int32, torch.int64):
         raise ValueError(f"permute must hold {channels} channel numbers, got {kind.dtype} shaped {tuple(kind.shape)}")
     seen = type(kind) is Tensor and kind.device.type == "cpu"
-    if seen and not (torch.compiler.is_compiling() or is_tracing()):
+    if seen and not torch.compiler.is_compiling():
         permutation(kind, channels, groups)
     return maps.index_select(1, kind)
+
+
+def _rolled(maps: Tensor, count: int, axis: int = 1) -> Tensor:
+    """Return ``maps.roll(count, axis)``, which asks whether maps are empty: a program may not know that yet."""
+    rest = maps.shape[axis] - count
+    return torch.cat((maps.narrow(axis, rest, count), maps.narrow(axis, 0, rest)), axis)
 
 
 def _order(kind: Sequence[int], channels: int, groups: int, maps: Tensor) -> Tensor:
     """Return the numbers on the device of ``maps``.  A layer's are kept: to copy them in each step waits for a GPU."""
     ordinary = type(maps) is Tensor and isinstance(kind, tuple) and all(type(number) is int for number in kind)
-    if not ordinary or torch.compiler.is_compiling() or is_tracing() or torch._C._are_functorch_transforms_active():
-        return permutation(kind, channels, groups).to(maps.device)
+    if not ordinary or torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+        return alike(permutation(kind, channels, groups).to(maps.device), maps)
     return _kept_order(kind, channels, groups, maps.device)
 
 

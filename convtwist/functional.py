@@ -35,6 +35,7 @@ from convtwist._arguments import (
     check_whole,
     checked,
 )
+from convtwist._tracing import as_number, not_traced
 from convtwist.channels import Order, reorder
 from convtwist.operators import OPERATORS, mixed_slopes, plain, plain_isotropic, twist_kernels
 
@@ -90,7 +91,7 @@ def conv_twist2d(input: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | No
                             permute=permute)[0]
     if center is not None:
         kx, ky = twist_kernels(twist, dilation)
-        cx, cy = center.view(2, -1, 1, 1, 1)
+        cx, cy = center.view(2, -1, 1, 1, 1).unbind()
         weight = weight - cx * kx - cy * ky
     if permute is not None or padding_mode != "zeros" or center is not None or steps > 1:
         known = Known()  # what comes to the engine isn't what was checked
@@ -133,7 +134,8 @@ def iso_twist2d(input: Tensor, weight: Tensor, bias: Tensor | None = None, *, gr
     known = checked(_check_iso, (input, weight, bias), groups, reduce, coords)
     if input.dim() == 3:
         return iso_twist2d(input[None], weight, bias, groups=groups, reduce=reduce, coords=coords)[0]
-    linear = weight if weight.shape[2] == 4 else weight[..., :4]
+    count = weight.shape[2]
+    linear = weight if (as_number(count) if isinstance(count, Tensor) else count) == 4 else weight[..., :4]
     output = _engine.iso_twist(input, linear, bias, reduce, groups, coords, known)
     if output is None:
         output = _engine.laid_like(plain_isotropic(input, linear, bias, reduce, groups, coords), input)
@@ -151,6 +153,7 @@ def _layer(source: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | None, s
     return plain(*arguments) if output is None else output
 
 
+@not_traced
 def _check_twist(input: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | None, center: Tensor | None,
                  stride: OneOrTwo, padding: str | OneOrTwo, dilation: OneOrTwo, groups: int, padding_mode: PaddingMode,
                  coords: Coords, steps: int) -> Known:
@@ -170,6 +173,7 @@ def _check_twist(input: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | No
     return Known(stride, padding, dilation)
 
 
+@not_traced
 def _check_iso(input: Tensor, weight: Tensor, bias: Tensor | None, groups: int, reduce: int, coords: Coords) -> Known:
     """Check the arguments of ``iso_twist2d``."""
     check_whole(groups, "groups")

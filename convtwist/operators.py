@@ -13,7 +13,7 @@ derivatives, are divided once for each order.
 
 from collections.abc import Iterator
 from math import prod
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -31,8 +31,9 @@ from convtwist._arguments import (
     check_choice,
     check_whole,
     is_exporting,
-    is_tracing,
 )
+from convtwist._distributed import alike
+from convtwist._tracing import as_number
 
 __all__ = ["BANKS", "OPERATORS", "coordinate_grid", "derivative_kernels", "fields", "gradient", "isotropic_fields",
            "twist_kernels"]
@@ -75,7 +76,8 @@ def coordinate_grid(height: int, width: int, *, coords: Coords = "centered", dty
     [[[-0.75, -0.25, 0.25, 0.75]], [[-0.25], [0.25]]]
     """
     check_choice(coords, "coords", ("centered", "legacy"))
-    if height < 1 or width < 1:
+    traced = isinstance(height, Tensor) or isinstance(width, Tensor)  # sizes of every map, as yet unknown
+    if not traced and (height < 1 or width < 1):
         raise ValueError(f"sides must be at least 1, got {height}x{width}")
     dtype = dtype or torch.get_default_dtype()
     working = torch.promote_types(dtype, torch.float32)
@@ -85,7 +87,8 @@ def coordinate_grid(height: int, width: int, *, coords: Coords = "centered", dty
     if coords == "legacy":
         x, y = 2 * column / width - 1, 2 * row / height - 1
     else:
-        longer = _larger(height, width, {"dtype": working, "device": device})
+        options: Factory = {"dtype": working, "device": device}
+        longer = _larger(height, width, options) if traced or torch.compiler.is_compiling() else max(height, width)
         x, y = (2 * column + (1 - width)) / longer, (2 * row + (1 - height)) / longer
     return x.to(dtype).view(1, -1), y.to(dtype).view(-1, 1)
 
@@ -147,11 +150,13 @@ def _bank(input: Tensor, operators: Bank, stride: tuple[int, int], padding: tupl
     working = torch.promote_types(input.dtype, torch.float32)
     taps = Taps(input.to(working), stride, padding, dilation, padding_mode)
     height, width = taps.size
-    if height < 1 or width < 1:
+    if not isinstance(height, Tensor) and (height < 1 or width < 1):
         raise ValueError(f"a 3x3 kernel with dilation={dilation} does not fit into input {tuple(input.shape)} with "
                          f"padding={padding}; pad more")
     x, y = coordinate_grid(height, width, coords=coords, device=input.device,
                            dtype=working.to_real() if working.is_complex else working)
+    if type(input) is not Tensor:
+        x, y = alike(x, input), alike(y, input)
     found = each_field(taps, x, y, operators)
     if shrink != 1:
         found = (field / shrink for field in found)
@@ -178,8 +183,12 @@ def averaged(bank: Tensor, reduce: int) -> Tensor:
     if reduce == 1:
         return bank
     flat, (height, width) = bank.flatten(1, 2), bank.shape[-2:]
-    if is_exporting():  # a program for every size cannot hold the question below
+    tracing = isinstance(height, Tensor)
+    # A program for every size cannot hold the questions below, and ONNX has no windows of changing size.
+    if is_exporting() or (tracing and torch.onnx.is_in_onnx_export()):
         flat = _windows_averaged(_windows_averaged(flat, 2, reduce), 3, reduce)
+    elif tracing:
+        flat = F.adaptive_avg_pool2d(flat, (_windows(height, reduce), _windows(width, reduce)))
     elif height % reduce == 0 and width % reduce == 0:
         flat = F.avg_pool2d(flat, reduce)
     else:
@@ -190,7 +199,7 @@ def averaged(bank: Tensor, reduce: int) -> Tensor:
 def _windows_averaged(maps: Tensor, axis: int, reduce: int) -> Tensor:
     """Average one axis over the windows of ``adaptive_avg_pool2d``, as differences of running sums."""
     side = maps.shape[axis]
-    count = torch.sym_max(side // reduce, 1)
+    count = _windows(side, reduce)
     window = torch.arange(count, device=maps.device)
     start, end = window * side // count, ((window + 1) * side + count - 1) // count
     sums = F.pad(maps.double().cumsum(axis), (0, 0, 1, 0) if axis == 2 else (1, 0))
@@ -198,11 +207,17 @@ def _windows_averaged(maps: Tensor, axis: int, reduce: int) -> Tensor:
     return (totals / (end - start).view((-1, 1) if axis == 2 else (-1,))).to(maps.dtype)
 
 
+def _windows(side: int | Tensor, reduce: int) -> Any:
+    """Return how many windows a side has, where a program is made for every size."""
+    count = side // reduce
+    return count.clamp(1) if isinstance(count, Tensor) else torch.sym_max(count, 1)
+
+
 def plain(source: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | None, stride: tuple[int, int],
           padding: tuple[int, int], dilation: tuple[int, int], groups: int, coords: Coords) -> Tensor:
     """Convolve and add the twist, in PyTorch's own operations; the padding is of zeros."""
-    shrink = _shrink(source)
-    bank = _bank(source, BY_FIELDS[len(twist)], stride, padding, dilation, "zeros", coords, shrink)
+    source, shrink = _as_cast(source)
+    bank = _bank(source, BY_FIELDS[as_number(twist.shape[0])], stride, padding, dilation, "zeros", coords, shrink)
     output = F.conv2d(source, weight, bias, stride, padding, dilation, groups)
     return output + mixed(bank, twist if shrink == 1 else twist * shrink, None, groups)
 
@@ -210,14 +225,14 @@ def plain(source: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | None, st
 def plain_isotropic(source: Tensor, weight: Tensor, bias: Tensor | None, reduce: int, groups: int,
                     coords: Coords) -> Tensor:
     """Mix the isotropic fields, in PyTorch's own operations."""
-    shrink = _shrink(source)
+    source, shrink = _as_cast(source)
     bank = averaged(_bank(source, "iso", (1, 1), (1, 1), (1, 1), "zeros", coords, shrink), reduce)
     return mixed(bank, (weight if shrink == 1 else weight * shrink).movedim(2, 0), bias, groups)
 
 
 def mixed_slopes(source: Tensor, weights: Tensor, reduce: int, groups: int) -> Tensor:
     """Mix the lengths of the gradients, ``|grad u|``, with ``weights``, ``(1, out, in / groups)``."""
-    shrink = _shrink(source)
+    source, shrink = _as_cast(source)
     working = torch.promote_types(source.dtype, torch.float32)
     taps = Taps(source.to(working), (1, 1), (1, 1), (1, 1), "zeros")
     squares = taps.dx().square() + taps.dy().square()
@@ -227,18 +242,22 @@ def mixed_slopes(source: Tensor, weights: Tensor, reduce: int, groups: int) -> T
     return mixed(bank, weights if shrink == 1 else weights * shrink, None, groups)
 
 
-def _shrink(source: Tensor) -> int:
-    """Return by what fields are divided, and their weights multiplied, so that ``float16`` holds what ``source`` holds.
+def _as_cast(source: Tensor) -> tuple[Tensor, int]:
+    """Return the source, of the 16 bits that autocast knows, and by what fields are divided and weights multiplied.
 
-    A field is at most eight times as large as the input, by its taps.
+    So ``float16`` holds what the source holds: a field is at most eight times as large as the input, by its taps.
     """
-    cast = source.device.type != "meta" and torch.is_autocast_enabled(source.device.type)
-    return 8 if cast or source.dtype == torch.float16 else 1
+    device = source.device.type
+    if device != "meta" and torch.is_autocast_enabled(device):
+        if source.dtype in (torch.float16, torch.bfloat16):
+            source = source.to(torch.get_autocast_dtype(device))  # or torch.stack refuses the other type
+        return source, 8
+    return source, 8 if source.dtype == torch.float16 else 1
 
 
 def mixed(bank: Tensor, weights: Tensor, bias: Tensor | None, groups: int) -> Tensor:
     """Mix a bank, ``(batch, fields, in, ...)``, with ``weights``, ``(fields, out, in / groups)``."""
-    if (groups > 1 or bank.shape[1] == 1) and torch.compiler.is_dynamo_compiling() and not is_exporting():
+    if torch.compiler.is_dynamo_compiling() and (groups > 1 or bank.shape[1] == 1) and not is_exporting():
         # Inductor fails at such a convolution where maps are channels_last and their sides left open.
         parts = weights.unflatten(1, (groups, -1))
         output = torch.einsum("nfgiyx,fgoi->ngoyx", bank.unflatten(2, (groups, -1)), parts).flatten(1, 2)
@@ -257,13 +276,15 @@ def twist_kernels(twist: Tensor, dilation: OneOrTwo = 1) -> tuple[Tensor, Tensor
     >>> Kx[0, 0].int().tolist(), Ky[0, 0].int().tolist()
     ([[1, 2, 1], [0, 0, 0], [-1, -2, -1]], [[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]])
     """
-    kernels = derivative_kernels(max(len(twist) // 2, 2), dilation, dtype=twist.dtype, device=twist.device)
-    factors = twist[..., None, None]
-    if len(twist) == 2:
-        (zoom, turn), (dx, dy) = factors, kernels
+    factors = twist[..., None, None].unbind()
+    kernels = derivative_kernels(max(len(factors) // 2, 2), dilation, dtype=twist.dtype, device=twist.device)
+    if type(twist) is not Tensor:
+        kernels = alike(kernels, twist)
+    if len(factors) == 2:
+        (zoom, turn), (dx, dy) = factors, kernels.unbind()
         return zoom * dx - turn * dy, zoom * dy + turn * dx
     # No einsum, whose numbers autocast would take down to 16 bits.
-    kx, ky = ((factors[axis::2] * kernels[:, None, None]).sum(0) for axis in (0, 1))
+    kx, ky = ((twist[axis::2, ..., None, None] * kernels[:, None, None]).sum(0) for axis in (0, 1))
     return kx, ky
 
 
@@ -316,8 +337,6 @@ class Taps:
         self.stride, self.dilation = stride, dilation
         self.size = ((height + 2 * down - 2 * dilation[0] - 1) // stride[0] + 1,
                      (width + 2 * right - 2 * dilation[1] - 1) // stride[1] + 1)
-        if is_tracing():  # sizes are tensors there; a trace is for one size
-            self.size = int(self.size[0]), int(self.size[1])
         if down or right:
             mode = "constant" if padding_mode == "zeros" else padding_mode
             input = F.pad(input, (right, right, down, down), mode=mode)
@@ -368,13 +387,12 @@ class Taps:
         return _combine([self.columns(tall, k) for k in range(3)], (1, 4, 1)) / 6 - 6 * self.middle()
 
 
-def _larger(height: int, width: int, options: Factory) -> int | Tensor:
-    """Return the larger of two sides; of symbols, where a program is made for every size, as a tensor."""
-    if not torch.compiler.is_compiling():
-        return max(height, width)
+def _larger(height: int | Tensor, width: int | Tensor, options: Factory) -> Tensor:
+    """Return the larger of two sides, where a program is made for every size: symbols, or in a trace tensors."""
     # Not torch.sym_max: up to torch 2.7 it takes one of two symbols for the larger, silently, and up to 2.11 Dynamo
     # refuses to take it of numbers.
-    return torch.maximum(*(torch.scalar_tensor(side, **options) for side in (height, width)))
+    return torch.maximum(*(side.to(**options) if isinstance(side, Tensor) else torch.scalar_tensor(side, **options)
+                           for side in (height, width)))
 
 
 def _combine(parts: list[Tensor], weights: tuple[int, int, int]) -> Tensor:

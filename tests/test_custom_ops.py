@@ -155,6 +155,25 @@ def test_where_the_operators_stand(make, way):
     assert ["convtwist" in graph for graph in (*graphs, exported)] == [True, False, False]
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("make", [lambda: ConvTwist2d(4, 4, padding=1), lambda: IsoTwist2d(4, 4),
+                                  lambda: ConvTwist2d(4, 4, padding=1, groups=2, permute="cycle")])
+def test_a_batch_whose_size_is_known_at_run_time_only(make, layout):
+    """It may be empty; ``nn.Conv2d`` takes it, too."""
+    layer = make()
+    torch._dynamo.reset()
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    for batch in (2, 0):
+        u = draw(1, batch, 4, 6, 8).to(memory_format=layout)
+        torch._dynamo.decorators.mark_unbacked(u, 0)
+        results = []
+        for function in (compiled, layer):
+            output = function(u)
+            results.append((output, *torch.autograd.grad(output.square().sum(), list(layer.parameters()))))
+        for ours, expected in zip(*results, strict=True):
+            torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("missing", ["compiler", "product"])
 def test_without_what_the_code_needs(missing, monkeypatch):
     """The fields are mixed in blocks, with the same result; it is tried but once; a wrong shape still shows."""
@@ -202,6 +221,6 @@ def test_any_number_of_threads(way):
 
 def test_other_cases_are_left_to_the_compiler():
     u, *parameters = twist_case("similarity")
-    assert not custom_ops.allowed(), "nothing is being compiled"
+    assert not custom_ops.allowed(u), "nothing is being compiled"
     assert _engine._suits(u, *parameters) and not _engine._suits(u.double(), *parameters)
     assert not _engine._suits(u, parameters[0].to("meta"))

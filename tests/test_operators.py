@@ -57,6 +57,14 @@ def test_coordinates_are_rounded_last():
     assert not torch.equal(x[0], careless)
 
 
+@pytest.mark.parametrize("coords", ["centered", "legacy"])
+def test_a_trace_knows_the_coordinates_of_every_size_bit_for_bit(coords):
+    traced = torch.jit.trace(lambda u: coordinate_grid(*u.shape, coords=coords), torch.zeros(1, 5))
+    for size in itertools.product((1, 2, 7, 300, 4099), repeat=2):
+        for ours, expected in zip(traced(torch.empty(size)), coordinate_grid(*size, coords=coords), strict=True):
+            assert torch.equal(ours, expected)
+
+
 # Derivatives
 
 

@@ -1,9 +1,14 @@
 """Short types, layouts and repeated runs of both layers; what holds for every kind is in test_transformations.py."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from torch import nn
-from variants import build, draw, gradients
+from torch.autograd.functional import hessian, jacobian
+from torch.utils.checkpoint import checkpoint
+from torch.utils.flop_counter import FlopCounterMode
+from variants import LAYERS, build, draw, gradients
 
 from convtwist import ConvTwist2d, IsoTwist2d
 
@@ -66,3 +71,58 @@ def test_deterministic_algorithms_and_repeated_runs_agree_bit_for_bit():
     finally:
         torch.use_deterministic_algorithms(False)
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+@pytest.mark.parametrize("name", ["similarity", "isotropic", "isotropic, slope", "depthwise, replicate, no bias"])
+@pytest.mark.parametrize("given, cast", [(torch.float16, torch.bfloat16), (torch.bfloat16, torch.float16)])
+def test_autocast_takes_an_input_of_the_other_short_type(name, given, cast):
+    layer, u = build(name), draw(2, 4, 8, 8)
+    with torch.autocast("cpu", cast):
+        output = layer(u.to(given))
+    assert output.dtype == cast
+    torch.testing.assert_close(output.float(), layer(u), rtol=0.05, atol=0.1)
+
+
+@pytest.mark.skipif(not hasattr(torch._C._autograd, "_top_saved_tensors_default_hooks"), reason="torch 2.4 can't tell")
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_checkpoint_may_be_watched_at_one_time_and_not_at_another(name):
+    """By a FLOP counter in the forward pass, in the backward pass, or in both: as many tensors are kept each time."""
+    layer, u, counted = build(name), draw(2, 4, 8, 8), []
+    expected = gradients(layer, layer, u)
+    for before, after in ((True, False), (False, True), (True, True)):
+        layer.zero_grad()
+        v = u.clone().requires_grad_()
+        with FlopCounterMode(display=False) if before else nullcontext():
+            loss = checkpoint(layer, v, use_reentrant=False).square().sum()
+        with FlopCounterMode(display=False) if after else nullcontext() as counter:
+            loss.backward()
+        counted.append(counter.get_total_flops() if after else 0)
+        for ours, other in zip((v.grad, *(p.grad for p in layer.parameters())), expected[1:], strict=True):
+            torch.testing.assert_close(ours, other, rtol=1e-4, atol=1e-4)
+    with FlopCounterMode(display=False) as alone:
+        loss = layer(u.clone().requires_grad_()).square().sum()
+    with FlopCounterMode(display=False) as back:
+        loss.backward()
+    assert counted[2] <= alone.get_total_flops() + back.get_total_flops()
+
+
+@pytest.mark.parametrize("name", ["similarity", "isotropic"])
+@pytest.mark.filterwarnings("ignore:We failed to")
+def test_jacobians_and_hessians_of_many_directions_at_once(name):
+    """Of the forward mode with ``vectorize=True``, whose batches few operations of PyTorch's know."""
+    layer, u = build(name), draw(1, 4, 2, 3)
+    names, parameters = zip(*((key, p.detach()) for key, p in layer.named_parameters()), strict=True)
+
+    def output(v, *changed):
+        return torch.func.functional_call(layer, dict(zip(names, changed, strict=True)), (v,))
+
+    def loss(*given):
+        return output(*given).pow(3).sum()
+
+    given = u, *parameters
+    ways = {"vectorize": True, "strategy": "forward-mode"}, {}
+    for ours, expected in zip(*(jacobian(output, given, **way) for way in ways), strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-4)
+    ways = {"vectorize": True, "outer_jacobian_strategy": "forward-mode"}, {}
+    ours, expected = (hessian(lambda v: loss(v, *parameters), u, **way) for way in ways)
+    torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-3)

@@ -11,6 +11,7 @@ import itertools
 import pickle
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -259,11 +260,38 @@ def test_activation_checkpointing(name, reentrant):
         torch.testing.assert_close(ours, expected)
 
 
-@transformation("torch.jit.trace")
-def test_jit_trace(name):
-    layer, u = build(name), draw(2, 4, 8, 8)
-    traced = torch.jit.trace(layer, u, check_trace=False)
-    torch.testing.assert_close(traced(u), layer(u))
+def examples(name):
+    """Return examples for a trace, one of a single row where the padding allows it."""
+    return [draw(2, 4, 8, 10), draw(1, 4, *((3, 5) if name.startswith(("dilation", "steps")) else (1, 5)))]
+
+
+@transformation("torch.jit.trace, run at other sizes")
+def test_jit_trace_at_other_sizes(name):
+    """Without a warning of PyTorch's, that it looked at a number."""
+    layer = build(name)
+    for example in examples(name):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", torch.jit.TracerWarning)
+            traced = torch.jit.trace(layer, example)
+        for size in ((2, 4, 8, 10), (3, 4, 13, 6), (1, 4, 5, 31), (2, 4, 9, 9), (0, 4, 8, 8)):
+            torch.testing.assert_close(traced(draw(*size)), layer(draw(*size)))
+
+
+@transformation("torch.onnx.export with dynamo=False, run at other sizes", slow_but=("similarity", "isotropic, slope"))
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:Constant folding")
+def test_onnx_of_a_trace_at_other_sizes(name):
+    runtime = pytest.importorskip("onnxruntime")
+    layer, axes = build(name).eval(), {0: "n", 2: "h", 3: "w"}
+    for example in examples(name):
+        file = io.BytesIO()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", torch.jit.TracerWarning)
+            torch.onnx.export(layer, (example,), file, dynamo=False, input_names=["u"], output_names=["v"],
+                              dynamic_axes={"u": axes, "v": axes})
+        session = runtime.InferenceSession(file.getvalue(), providers=["CPUExecutionProvider"])
+        for size in ((2, 4, 8, 10), (3, 4, 13, 6), (1, 4, 5, 31), (2, 4, 9, 9)):
+            (answer,) = session.run(None, {"u": draw(*size).numpy()})
+            torch.testing.assert_close(torch.from_numpy(answer), layer(draw(*size)), rtol=1e-4, atol=2e-5)
 
 
 @transformation("inference_mode, no_grad and frozen weights")
@@ -455,10 +483,38 @@ dist.destroy_process_group()
 """
 
 
+DTENSOR = """
+import copy, sys, torch
+import torch.distributed as dist
+from torch.distributed.tensor import Replicate, Shard, distribute_module, distribute_tensor, init_device_mesh
+from variants import LAYERS, build, draw, gradients
+
+torch.set_num_threads(1)
+rank, store = int(sys.argv[1]), sys.argv[2]
+dist.init_process_group("gloo", init_method="file://" + store, rank=rank, world_size=2)
+mesh, u = init_device_mesh("cpu", (2,)), draw(4, 4, 6, 6)
+for name in sys.argv[3:]:
+    layer = build(name)
+    expected = gradients(layer, layer, u)
+    spread = distribute_module(copy.deepcopy(layer), mesh)
+    for placement in (Shard(0), Replicate()):
+        spread.zero_grad()
+        v = distribute_tensor(u, mesh, [placement]).requires_grad_()
+        output = spread(v)
+        output.square().sum().backward()
+        ours = output.detach(), v.grad, *(p.grad for p in spread.parameters())
+        for a, b in zip(ours, expected):
+            torch.testing.assert_close(a.full_tensor(), b, rtol=1e-4, atol=1e-4)
+    print("same:", name, flush=True)
+dist.destroy_process_group()
+"""
+
+
 @functools.cache
-def two_processes(folder):
-    """Run every layer in two processes, and return what each says."""
-    both = [subprocess.Popen([sys.executable, "-c", DDP, str(rank), str(folder / "store")], stdout=subprocess.PIPE,
+def two_processes(folder, code=DDP, names=()):
+    """Run layers in two processes, and return what each says."""
+    store = str(folder / f"store of {len(names)}")
+    both = [subprocess.Popen([sys.executable, "-c", code, str(rank), store, *names], stdout=subprocess.PIPE,
                              stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parent) for rank in (0, 1)]
     said = [process.communicate(timeout=90) for process in both]
     assert all(process.returncode == 0 for process in both), said
@@ -469,6 +525,18 @@ def two_processes(folder):
 @transformation("DistributedDataParallel, two processes on gloo")
 def test_two_processes(name, tmp_path_factory):
     assert all(f"same: {name}\n" in out for out in two_processes(tmp_path_factory.getbasetemp()))
+
+
+NO_STRATEGY = {name: "torch spreads no such padding or pooling over processes, with Conv2d neither"
+               for name in ("depthwise, replicate, no bias", STEPS, "isotropic, groups, reduced")}
+
+
+@pytest.mark.slow
+@transformation("DTensor, the batch in parts or whole, two processes on gloo", not_applicable=NO_STRATEGY)
+def test_distributed_tensors(name, tmp_path_factory):
+    pytest.importorskip("torch.distributed.tensor")
+    names = tuple(name for name in LAYERS if name not in NO_STRATEGY)
+    assert all(f"same: {name}\n" in out for out in two_processes(tmp_path_factory.getbasetemp(), DTENSOR, names))
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ The answer to an eager call on a CPU is a *step* (``steps``), which makes the fi
 of every order by ``autograd``.  In a program that is being compiled it is an operator (``custom_ops``), whose fields
 are made in C++ (``cpp``, ``fields.cpp``).  On a GPU (``gpu``) a step is made for maps of one shape
 (``triton_steps``), and its fields by kernels in Triton (``triton_blocks``, ``triton_registers``, ``triton_kernels``,
-``triton_tiles``, ``triton_launch``); without them a layer in 16 bits is three convolutions (``stacked``).  ``config``
-says which of them serves, and why not a quicker one.
+``triton_tiles``, ``triton_launch``); without them a layer in 16 bits is three convolutions (``stacked``).  ``watched``
+is for those who look at single operations.  ``config`` says which of them serves, and why not a quicker one.
 """
 
 from functools import lru_cache
@@ -20,6 +20,7 @@ from convtwist._arguments import Coords, Known, is_exporting, is_tracing
 from convtwist._engine import custom_ops, gpu, stacked
 from convtwist._engine.autograd import apply_step
 from convtwist._engine.steps import IsoStep, TwistStep, like_last
+from convtwist._engine.watched import Shown, is_kept_elsewhere, is_watched
 
 __all__ = ["conv_twist", "iso_twist", "laid_like"]
 
@@ -32,7 +33,7 @@ def conv_twist(source: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | Non
                known: Known) -> Tensor | None:
     """Compute ``ConvTwist2d``, padded with zeros; ``None`` where nothing here does it sooner."""
     route = known.route
-    if route is not None and not _watched():  # as the last time, on a GPU
+    if route is not None and not is_watched():  # as the last time, on a GPU
         source, weight, bias = gpu.as_computed(source, weight, bias)
         if source.dtype is route.dtype:
             return apply_step(route, source, weight, twist, bias)
@@ -43,12 +44,14 @@ def conv_twist(source: Tensor, weight: Tensor, twist: Tensor, bias: Tensor | Non
     elif not (_suits(source, weight, twist, bias) and TwistStep.covers(padding, dilation, groups, weight.shape[1])):
         return None
     if torch.compiler.is_compiling():
-        if not custom_ops.allowed():
+        if not custom_ops.allowed(source):
             return None
         return custom_ops.twist(source, weight, twist, bias, padding, dilation, coords, groups, stride)
-    if _watched():
+    if source.numel() == 0:
         return None
     step = _twist_step(padding, dilation, coords, groups, stride)
+    if is_watched():
+        return apply_step(Shown(step.plain), source, weight, twist, bias) if is_kept_elsewhere() else None
     if gpu.holds(source):
         step = known.route = gpu.prepared(step, source, twist)
     return apply_step(step, source, weight, twist, bias)
@@ -58,7 +61,7 @@ def iso_twist(source: Tensor, weight: Tensor, bias: Tensor | None, reduce: int, 
               coords: Coords, known: Known) -> Tensor | None:
     """Compute ``IsoTwist2d``; ``None`` where nothing here does it sooner."""
     route = known.route
-    if route is not None and not _watched():
+    if route is not None and not is_watched():
         source, bias = gpu.as_computed(source, bias)
         if source.dtype is route.dtype:
             return apply_step(route, source, weight, bias)
@@ -69,10 +72,13 @@ def iso_twist(source: Tensor, weight: Tensor, bias: Tensor | None, reduce: int, 
     elif not (_suits(source, weight, bias) and IsoStep.covers(source, reduce, groups)):
         return None
     if torch.compiler.is_compiling():
-        return custom_ops.iso(source, weight, bias, reduce, coords) if custom_ops.allowed() else None
-    if _watched():
+        return custom_ops.iso(source, weight, bias, reduce, coords) if custom_ops.allowed(source) else None
+    if source.numel() == 0:
         return None
     step = _iso_step(reduce, coords)
+    if is_watched():
+        shown = apply_step(Shown(step.plain), source, weight, bias) if is_kept_elsewhere() else None
+        return shown if shown is None else laid_like(shown, source)
     if gpu.holds(source):
         step = known.route = gpu.prepared(step, source, weight)
     return apply_step(step, source, weight, bias)
@@ -91,7 +97,7 @@ def _suits(source: Tensor, *parameters: Tensor | None) -> bool:
         all(type(t) in (Tensor, torch.nn.Parameter) and t.dtype == torch.float32 and t.device.type == "cpu"
             for t in (source, *parameters) if t is not None)
         and _ONEDNN and torch.backends.mkldnn.enabled
-        and not torch.is_autocast_enabled("cpu") and source.numel() > 0 and not is_tracing()
+        and not torch.is_autocast_enabled("cpu") and not is_tracing()
     )
 
 
@@ -100,9 +106,4 @@ def _on_gpu(source: Tensor, *parameters: Tensor | None) -> bool:
     for tensor in (source, *parameters):
         if not (tensor is None or type(tensor) is Tensor or type(tensor) is torch.nn.Parameter):
             return False
-    return source.numel() > 0 and not is_tracing() and gpu.serves((source, *parameters))
-
-
-def _watched() -> bool:
-    """Say whether somebody looks at PyTorch's operations, such as ``FlopCounterMode``; the plain ones tell it all."""
-    return torch._C._len_torch_dispatch_stack() > 0
+    return not is_tracing() and gpu.serves((source, *parameters))

@@ -25,11 +25,12 @@ from torch.autograd import Function, forward_ad
 if TYPE_CHECKING:
     from convtwist._engine.steps import IsoStep, TwistStep
     from convtwist._engine.triton_steps import IsoOnGPU, TwistOnGPU
+    from convtwist._engine.watched import Shown
 
 __all__ = ["apply_step"]
 
 
-def apply_step(step: "TwistStep | IsoStep | TwistOnGPU | IsoOnGPU", source: Tensor,
+def apply_step(step: "TwistStep | IsoStep | TwistOnGPU | IsoOnGPU | Shown", source: Tensor,
                *parameters: Tensor | None) -> Tensor:
     """Compute ``step.forward``; the bias comes last and may be ``None``."""
     return (_Layer if _transformed() else _Eager).apply(step, source, *parameters)
@@ -64,6 +65,9 @@ class _Layer(Function):
     @staticmethod
     def jvp(ctx, _, d_source, *changes):
         source, *weights = ctx.saved_tensors
+        if _in_old_batches(d_source, *changes):
+            bias = None if changes[-1] is None else source.new_zeros(len(weights[0]))
+            return _batched_change(ctx.step.plain, (source, *weights, bias), (d_source, *changes))[0]
         *d_weights, d_bias = changes
         d_weights = [torch.zeros_like(w) if d is None else d for w, d in zip(weights, d_weights, strict=True)]
         change = ctx.step.plain(source, *d_weights, d_bias)
@@ -117,6 +121,11 @@ class _Gradient(Function):
 
     @staticmethod
     def jvp(ctx, _, __, *changes):
+        if _in_old_batches(*changes):
+            def gradient(*tensors):
+                return _plain_gradient(ctx.step, ctx.wanted, *tensors)
+
+            return _batched_change(gradient, ctx.saved_tensors, changes)
         # Each gradient is linear in the slope, and all but the bias's in the others together.
         slope, *others = ctx.saved_tensors
         d_slope, *d_others = (torch.zeros_like(tensor) if change is None else change
@@ -152,6 +161,27 @@ def _batched_gradient(step, wanted, slope, *tensors):
         chosen[-1].requires_grad_()
     with torch.enable_grad():
         return torch.autograd.grad(layer(*chosen), chosen, slope, create_graph=again)
+
+
+def _in_old_batches(*changes):
+    """Say whether torch.autograd.functional hands many directions over as one, as ``vectorize=True`` does."""
+    return any(change is not None and is_legacy_batchedtensor(change) for change in changes)
+
+
+def _batched_change(function, tensors, changes):
+    """Return how the results of a function change; the gradient's transpose, as few operations know these batches."""
+    leaves = [t if change is None else t.detach().requires_grad_() for t, change in zip(tensors, changes, strict=True)]
+    moved = [(leaf, change) for leaf, change in zip(leaves, changes, strict=True) if change is not None]
+    again = torch.is_grad_enabled()
+    with torch.enable_grad():
+        outputs = function(*leaves)
+        outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+        slopes = [torch.zeros_like(output, requires_grad=True) for output in outputs]
+        found = torch.autograd.grad(outputs, [leaf for leaf, _ in moved], slopes, create_graph=True,
+                                    materialize_grads=True)
+        used = [(there, change) for there, (_, change) in zip(found, moved, strict=True) if there.requires_grad]
+        return torch.autograd.grad([there for there, _ in used], slopes, [change for _, change in used],
+                                   create_graph=again, materialize_grads=True)
 
 
 def _chosen(step, wanted, source, weight, *more):

@@ -43,11 +43,14 @@ _FILES = *Path(__file__).parent.glob("*.*p*"), *Path(__file__).parents[1].glob("
 _BUILD = sha256(b"".join(file.read_bytes() for file in sorted(_FILES))).hexdigest()[:16]
 
 
-def allowed() -> bool:
+def allowed(source: Tensor) -> bool:
     """Say whether the operators can stand in the program that is being made.
 
-    An exported program is to consist of PyTorch's own operators, and transforms see through no others.
+    An exported program is to consist of PyTorch's own operators, and transforms see through no others.  A batch may
+    turn out to be empty; maps without a pixel are refused elsewhere.
     """
+    if source.shape[2] == 0 or source.shape[3] == 0:
+        return False
     return torch.compiler.is_dynamo_compiling() and not is_exporting() and not transformed()
 
 
@@ -75,11 +78,21 @@ def iso(source: Tensor, weight: Tensor, bias: Tensor | None, reduce: int, coords
 
 
 def _laid(maps: Tensor, last: bool) -> Tensor:
+    if last and _by_strides_last(maps):
+        return maps
     return maps.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
+
+
+def _by_strides_last(maps: Tensor) -> bool:
+    """Say whether maps are in ``channels_last``.  PyTorch first asks if they are empty: nobody may know yet."""
+    _, channels, height, width = maps.shape
+    return maps.stride() == (height * width * channels, 1, width * channels, channels)
 
 
 def _is_last(maps: Tensor, last: bool) -> bool:
     """Say whether maps are in ``channels_last`` now; ``last`` decides where both layouts are the same."""
+    if _by_strides_last(maps):
+        return last if maps.shape[1] == 1 or maps.shape[2] * maps.shape[3] == 1 else True
     is_last = maps.is_contiguous(memory_format=torch.channels_last)
     return last if is_last and maps.is_contiguous() else is_last
 
@@ -98,6 +111,8 @@ def _like(gradient: Tensor, weight: Tensor) -> Tensor:
 
 def _quick(step: TwistStep | IsoStep, method: str, source: Tensor, weights: Tensor) -> Callable[..., Any]:
     """Return a method of the step, on a GPU for maps of this shape, else with the fields in C++."""
+    if source.shape[0] == 0:  # a batch that turned out to be empty
+        return getattr(step, method)
     if gpu.holds(source):
         return getattr(gpu.prepared(step, source, weights), method)
     return partial(getattr(step, method), blocks=cpp)

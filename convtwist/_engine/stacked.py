@@ -73,7 +73,7 @@ def _wide(numbers: Tensor) -> Tensor:
 
 
 def _gains(source: Tensor) -> bool:
-    """Say whether these are 16 bits on a GPU; a program that is stored for any device stays plain."""
-    if is_tracing() or is_exporting():
+    """Say whether these are 16 bits on a GPU; a program that is stored for any device and a ``DTensor`` stay plain."""
+    if is_tracing() or is_exporting() or (type(source) is not Tensor and hasattr(source, "device_mesh")):
         return False
     return gpu.holds(source) and gpu.computed_type(source) in (torch.float16, torch.bfloat16)

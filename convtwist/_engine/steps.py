@@ -151,10 +151,11 @@ def parted(whole: Tensor, groups: int) -> Tensor:
 def like_last(tensor: Tensor) -> bool:
     """Say whether a convolution takes a tensor for ``channels_last``, as ``Tensor::suggest_memory_format`` does."""
     least, strides = 0, tensor.stride()
+    may_ask = not torch.compiler.is_dynamo_compiling()  # nobody knows yet whether a program's batch will be empty
     if strides[1] == 0:
         return False
     for axis in (1, 3, 2, 0):
-        if tensor.shape[axis] == 0 or strides[axis] < least or (axis == 0 and least == strides[1]):
+        if (may_ask and tensor.shape[axis] == 0) or strides[axis] < least or (axis == 0 and least == strides[1]):
             return False
         least = strides[axis] * max(tensor.shape[axis], 1)
     return True
