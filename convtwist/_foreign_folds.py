@@ -43,13 +43,11 @@ def check_registered(layer: nn.Module, name: str, new: nn.Parameter | None) -> N
     elif name in ("weight", "twist", "twist_orig"):
         _multiplied.discard(layer)
     elif name == "bias" and layer in _multiplied and (twist.is_meta or bool(twist.detach().ne(0).any())):
-        error = RuntimeError(
-            "weight and bias of a ConvTwist2d were replaced, but not its twist: this is how other programs fold a "
-            "batch normalisation, and the outputs would be wrong; use convtwist.fold_batch_norm(model)")
-        error.__notes__ = [  # which Python shows from 3.11 on
-            "The new weight is a multiple of the old one, channel by channel.  If it is no fold, replace the twist "
-            "before the bias, too: layer.twist = nn.Parameter(layer.twist.detach().clone())"]
-        raise error
+        raise RuntimeError(
+            "weight and bias of a ConvTwist2d were replaced, the weight by a multiple of itself, but not its twist: "
+            "this is how other programs fold a batch normalisation, and the outputs would be wrong; use "
+            "convtwist.fold_batch_norm(model), or if this is no fold, replace the twist before the bias: "
+            "layer.twist = nn.Parameter(layer.twist.detach().clone())")
 
 
 @torch.no_grad()
