@@ -467,6 +467,18 @@ def test_second_derivatives_and_transforms_go_the_plain_way(engine, device):
     assert relative(second, expected.cpu()) < 1e-5
 
 
+@device
+@pytest.mark.parametrize("make", [partial(ConvTwist2d, 3, 4, padding=1), partial(IsoTwist2d, 3, 4)])
+def test_an_empty_batch_goes_the_plain_way(make, engine, device):
+    layer, u = make().to(device), draw(1, 2, 3, 4, 5, device=device)
+    output = layer(u[:0])
+    output.sum().backward()
+    assert output.shape == (0, 4, 4, 5) and engine == []
+    assert all(p.grad is None or not p.grad.any() for p in layer.parameters())
+    layer(u)
+    assert engine == ["forward"]
+
+
 def test_where_the_kernels_do_not_serve(monkeypatch):
     """Another type, mixed types, a group too narrow; a CPU; and the reason is said."""
     half, whole = draw(1, 1, 3, 4, 4, dtype=torch.float16), draw(1, 4, 3, 3, 3)
@@ -478,7 +490,7 @@ def test_where_the_kernels_do_not_serve(monkeypatch):
     monkeypatch.setattr(gpu, "holds", lambda maps: True)
     monkeypatch.setattr(gpu, "_usable", lambda index: True)
     assert gpu.serves([half, half, None]) and not gpu.serves([half, whole]) and not gpu.serves([whole.double()])
-    assert _engine._on_gpu(half) and not _engine._on_gpu(half[:0])
+    assert _engine._on_gpu(half)
     assert gpu.gains(64, 1) and gpu.gains(64, 16) and not gpu.gains(64, 32) and not gpu.gains(1024, 32)
 
 
