@@ -2,7 +2,8 @@
 
 Book: chapter 13.  Source: ``torch.nn.utils.fuse_conv_bn_eval``, and what other libraries made of it.
 
-Such a program multiplies each output channel of the weight by a number, and replaces or adds the bias next.
+Such a program multiplies each output channel of the weight by a number, and replaces or adds the bias next.  Whether
+it wrote the new numbers into the old weight can't be seen, so a bias that is added is taken for its work, too.
 """
 
 import weakref
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 __all__ = ["check_registered", "no_fold"]
 
 _multiplied: weakref.WeakSet[nn.Module] = weakref.WeakSet()  # the layers whose weight is a multiple of what it was
+_renewed: weakref.WeakSet[nn.Module] = weakref.WeakSet()  # those whose twist was replaced after they were built
 _loading: weakref.WeakSet[nn.Module] = weakref.WeakSet()
 
 
@@ -33,21 +35,34 @@ def check_registered(layer: nn.Module, name: str, new: nn.Parameter | None) -> N
     """Look at a parameter that is about to be registered.
 
     Raises:
-        RuntimeError: it is a bias, the weight was multiplied before, and the twist is neither zero nor was replaced.
+        RuntimeError: it is a bias, the weight was multiplied before or there was no bias, and the twist is neither zero
+            nor was replaced.
     """
     twist = getattr(layer, "twist", None)
     if new is None or twist is None or layer in _loading:
         return
-    if name == "weight" and _is_multiple(new, layer._parameters.get("weight")):
-        _multiplied.add(layer)
-    elif name in ("weight", "twist", "twist_orig"):
+    if name in ("twist", "twist_orig"):
         _multiplied.discard(layer)
-    elif name == "bias" and layer in _multiplied and (twist.is_meta or bool(twist.detach().ne(0).any())):
+        _renewed.add(layer)
+    elif name == "weight":
+        _renewed.discard(layer)
+        _multiplied.discard(layer)
+        if _is_multiple(new, layer._parameters.get("weight")):
+            _multiplied.add(layer)
+    elif name == "bias" and (what := _folded_in(layer)) and (twist.is_meta or bool(twist.detach().ne(0).any())):
         raise RuntimeError(
-            "weight and bias of a ConvTwist2d were replaced, the weight by a multiple of itself, but not its twist: "
-            "this is how other programs fold a batch normalisation, and the outputs would be wrong; use "
-            "convtwist.fold_batch_norm(model), or if this is no fold, replace the twist before the bias: "
+            f"{what}, but not its twist: this is how other programs fold a batch normalisation, and the outputs would "
+            "be wrong; use convtwist.fold_batch_norm(model), or if this is no fold, replace the twist before the bias: "
             "layer.twist = nn.Parameter(layer.twist.detach().clone())")
+
+
+def _folded_in(layer: nn.Module) -> str | None:
+    """Return what a new bias completes, or None."""
+    if layer in _multiplied:
+        return "weight and bias of a ConvTwist2d were replaced, the weight by a multiple of itself"
+    if "bias" in layer._parameters and layer._parameters["bias"] is None and layer not in _renewed:
+        return "a ConvTwist2d without a bias was given one"
+    return None
 
 
 @torch.no_grad()

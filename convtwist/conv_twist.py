@@ -163,8 +163,8 @@ class ConvTwist2d(nn.Module):
         """Register a parameter, but refuse a batch normalisation that other programs fold in without the twist.
 
         Raises:
-            RuntimeError: ``bias`` is added or replaced after ``weight`` was replaced by a multiple of itself, channel
-                by channel, and the twist is neither zero nor was replaced in between.
+            RuntimeError: ``bias`` is added, or replaced after ``weight`` was replaced by a multiple of itself, channel
+                by channel; and the twist is neither zero nor was replaced before.
         """
         check_registered(self, name, param)
         super().register_parameter(name, param)

@@ -332,6 +332,15 @@ def test_a_foreign_fold_is_noticed_in_every_type(dtype):
     layer.bias = nn.Parameter(torch.zeros(32, dtype=dtype))
 
 
+def test_a_fold_into_the_old_weight_is_noticed_by_the_bias_that_it_adds():
+    layer = ConvTwist2d(4, 8, bias=False)
+    layer.weight.data = layer.weight.data * 2  # which leaves no trace
+    with pytest.raises(RuntimeError, match=r"without a bias was given one, but not its twist: .*fold_batch_norm"):
+        layer.bias = nn.Parameter(torch.zeros(8))
+    zero = ConvTwist2d(4, 8, bias=False, twist_init="zeros")
+    zero.bias = nn.Parameter(torch.zeros(8))
+
+
 def test_replacing_parameters_for_other_reasons_is_no_fold():
     layer, other = ConvTwist2d(4, 8), ConvTwist2d(4, 8)
     layer.weight = other.weight  # tied
@@ -339,6 +348,7 @@ def test_replacing_parameters_for_other_reasons_is_no_fold():
     layer.bias = nn.Parameter(torch.zeros(8))
     assert not layer.bias.any()
     without = ConvTwist2d(4, 8, bias=False)
+    without.twist = nn.Parameter(without.twist.detach().clone())
     without.bias = nn.Parameter(torch.zeros(8))
     parametrizations.weight_norm(layer, "weight")
     torch.nn.utils.parametrize.remove_parametrizations(layer, "weight")
@@ -363,7 +373,7 @@ def test_a_plain_checkpoint_that_is_assigned_says_what_becomes_of_the_twist(devi
     with pytest.warns(UserWarning, match=f"has 0.weight but no 0.twist, so the .*{says}"):
         found = model.load_state_dict(state, strict=False, assign=True)
     assert found.missing_keys == ["0.twist"] and torch.equal(model[0].weight, state["0.weight"])
-    if device == "cpu":
+    if device == "cpu" and bias:
         model[0].bias = nn.Parameter(torch.zeros(8))
 
 
