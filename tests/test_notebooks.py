@@ -72,7 +72,7 @@ def test_nothing_is_installed(path):
 @each_notebook
 def test_cells_are_short(path):
     for cell in cells(path, "code"):
-        lines = cell.source.splitlines()
+        lines = re.sub(r"\A# (Answer box|Check|Solution)\n", "", cell.source).splitlines()
         assert len(lines) <= LONGEST_CELL, cell.source
         assert max(map(len, lines)) <= LONGEST_LINE, max(lines, key=len)
 
@@ -170,7 +170,7 @@ def test_opening(path):
 @each_chapter
 def test_exercises(path):
     """At least three exercises: a stub for the reader, a folded solution that ran, then a check of either."""
-    code = [cell for cell in cells(path, "code") if not cell.source.startswith("labs.answer_box(")]
+    code = [cell for cell in cells(path, "code") if "labs.answer_box(" not in cell.source]
     solutions = [number for number, cell in enumerate(code)
                  if "hide-cell" in tags(cell) and not re.search(r"^check\(", cell.source, re.MULTILINE)
                  and "code_prompt_show" not in cell.metadata.get("mystnb", {})]  # the answer to a prediction
@@ -189,11 +189,14 @@ def test_exercises(path):
 def test_answers_are_folded_in_jupyter_too(path):
     """JupyterLab and Notebook 7 fold solutions away; the page shows a box without the call that holds its answer."""
     for cell in cells(path, "code"):
-        box = cell.source.startswith("labs.answer_box(")
+        box = "labs.answer_box(" in cell.source
         folded = cell.metadata.get("jupyter", {})
         assert folded.get("source_hidden", False) == (box or "hide-cell" in tags(cell)), cell.source
         assert folded.get("outputs_hidden", False) == ("hide-cell" in tags(cell) and "check(" not in cell.source)
         assert not box or tags(cell) == ["remove-input"], cell.source
+        if folded:  # the first line stays in sight
+            title = "Answer box" if box else "Check" if "check(" in cell.source else "Solution"
+            assert cell.source.startswith(f"# {title}\n")
 
 
 @each_chapter

@@ -110,10 +110,13 @@ def test_solutions_are_folded_and_all_else_is_as_stored(name, published):
             solutions += 1
             assert reader.metadata.jupyter.source_hidden and reader.metadata.cellView == "form"
             title, source = reader.source.split("\n", 1)
-            assert title in ("# @title Solution", "# @title Check") and source == book.source
+            assert title in ("# @title Solution", "# @title Check")
+            assert f"{title.replace('@title ', '')}\n{source}" == book.source
             assert reader.metadata.jupyter.get("outputs_hidden", False) == (title == "# @title Solution")
             assert not reader.outputs, "Colab would show them"
-        elif tags & {"hide-input", "remove-input", "remove-cell"}:
+        elif "remove-input" in tags:
+            assert reader.metadata.jupyter.source_hidden and reader.source == book.source.replace("# ", "# @title ", 1)
+        elif tags & {"hide-input", "remove-cell"}:
             assert reader.metadata.jupyter.source_hidden and reader.source == f"# @title Code\n{book.source}"
         else:
             assert not reader.metadata and reader.source == book.source

@@ -21,6 +21,7 @@ from nbclient.exceptions import CellExecutionError
 
 BOOK = Path(__file__).parents[1] / "book"
 IMAGES = ("image/png", "image/jpeg")
+TITLE = re.compile(r"\A# (Answer box|Check|Solution)\n")  # the first line of a folded cell, which JupyterLab shows
 KERNEL_ENVIRONMENT = {  # sums of floats depend on the number of threads, sets of strings on the hash seed
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
@@ -57,6 +58,7 @@ def tidy_source(notebook: nbformat.NotebookNode) -> None:
         keep = {key: value for key, value in cell.metadata.items() if key in {"tags", "mystnb"}}
         if folded := folded_in_jupyter(cell):
             keep["jupyter"] = folded
+            cell.source = f"# {title_of_folded(cell)}\n{TITLE.sub('', cell.source)}"  # this line is left in sight
         cell.metadata = nbformat.from_dict(keep)
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
@@ -71,6 +73,13 @@ def folded_in_jupyter(cell: nbformat.NotebookNode) -> dict[str, bool]:
     if "hide-cell" in tags and not re.search(r"\bcheck\(", cell.source):
         folded["outputs_hidden"] = True
     return folded
+
+
+def title_of_folded(cell: nbformat.NotebookNode) -> str:
+    """Return what a folded cell is, without giving anything away."""
+    if cell.source.endswith(")") and "labs.answer_box(" in cell.source:
+        return "Answer box"
+    return "Check" if re.search(r"\bcheck\(", cell.source) else "Solution"
 
 
 def tidy_outputs(notebook: nbformat.NotebookNode) -> None:

@@ -437,7 +437,8 @@ def fold(cell: nbformat.NotebookNode, tags: set[str]) -> None:
         check = re.search(r"\bcheck\(", cell.source)
         solution = tags & {"hide-cell"}
         title = "Check" if check and solution else "Solution" if solution else "Code"
-        cell.source = f"# @title {title}\n{cell.source}"
+        own = re.match(r"# (Answer box|Check|Solution)\n", cell.source)  # which JupyterLab shows, and Colab would twice
+        cell.source = f"# @title {own[1] if own else title}\n{cell.source[own.end() if own else 0:]}"
         if solution:
             cell.outputs = []
             if not check:
